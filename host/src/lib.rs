@@ -1,1 +1,9 @@
-//! host
+//! The command `fewbit`: model store, server, runners and results.
+//!
+//! `cli` is the command line, one file a command. [`store`] keeps model files; `serve` gives pages, wasm and
+//! models to browsers; a [`runner`] runs [`job`]s on a [`target`]; results go to DuckDB (feature `results`).
+
+pub mod job;
+pub mod runner;
+pub mod store;
+pub mod target;
