@@ -1,0 +1,26 @@
+//! `xtask-bindgen IN.wasm OUT_DIR NAME`: writes `NAME.js`, `NAME.d.ts` and `NAME_bg.wasm` for `<script type="module">`.
+//!
+//! The same library as the `wasm-bindgen` command, locked to the version of the `wasm-bindgen` crate by
+//! the workspace's `Cargo.lock`, so that the two can never disagree.
+
+use anyhow::{Context, Result, bail};
+use wasm_bindgen_cli_support::Bindgen;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [input, out_dir, name] = args.as_slice() else {
+        bail!("usage: xtask-bindgen IN.wasm OUT_DIR NAME");
+    };
+    let mut bindgen = Bindgen::new();
+    bindgen
+        .input_path(input)
+        .out_name(name)
+        .typescript(true)
+        // Several copies of the glue live beside one another; each names its wasm explicitly.
+        .omit_default_module_path(true)
+        .remove_producers_section(true);
+    bindgen.web(true)?;
+    bindgen
+        .generate(out_dir)
+        .with_context(|| format!("bindings for {input}"))
+}

@@ -1,0 +1,35 @@
+//! `cargo xtask build`: wasm variants, the npm package's JavaScript, the command.
+
+pub(crate) mod cargo;
+pub(crate) mod wasm;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::progress::Progress;
+use crate::project::Project;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Build only this part.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// With `--only wasm`: build only these variants (default: all).
+    #[arg(long = "variant", value_name = "NAME")]
+    variants: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The wasm variants, into dist/web/wasm.
+    Wasm,
+}
+
+pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result<()> {
+    let wants = |part| args.only.is_none_or(|only| only == part);
+    if wants(Part::Wasm) {
+        let chosen = wasm::choose(&args.variants)?;
+        wasm::build(project, progress, &chosen, wasm::Optimize::Yes)?;
+    }
+    Ok(())
+}

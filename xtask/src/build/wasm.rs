@@ -1,0 +1,242 @@
+//! The wasm variants: compile, bind, optimize, into `dist/web/wasm/VARIANT/`.
+//!
+//! Relaxed SIMD and threads cannot be probed inside one module, so there is a module for each set of
+//! features and the page chooses by validating a few bytes of wasm.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::cargo;
+use crate::process;
+use crate::progress::Progress;
+use crate::project::{Project, executable};
+use crate::setup::npm;
+use crate::stamp::{Inputs, Stamp};
+
+/// The name of the files a page loads: `NAME.js` and `NAME_bg.wasm`.
+const OUT_NAME: &str = "fewbit_runtime";
+
+/// One set of wasm features.
+pub(crate) struct Variant {
+    pub(crate) name: &'static str,
+    target_features: &'static str,
+}
+
+/// Every variant, the most widely supported first.
+pub(crate) const VARIANTS: &[Variant] = &[
+    Variant {
+        name: "simd",
+        target_features: "+simd128",
+    },
+    Variant {
+        name: "relaxed",
+        target_features: "+simd128,+relaxed-simd",
+    },
+];
+
+/// Whether to spend seconds on a smaller module.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Optimize {
+    Yes,
+    No,
+}
+
+/// The variants called `names`, or all where none is named.
+pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Variant>> {
+    if names.is_empty() {
+        return Ok(VARIANTS.iter().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            VARIANTS
+                .iter()
+                .find(|variant| variant.name == *name)
+                .with_context(|| {
+                    let known: Vec<_> = VARIANTS.iter().map(|variant| variant.name).collect();
+                    format!("no wasm variant `{name}`: there are {}", known.join(", "))
+                })
+        })
+        .collect()
+}
+
+pub(crate) fn build(
+    project: &Project,
+    progress: &Progress,
+    variants: &[&Variant],
+    optimize: Optimize,
+) -> Result<()> {
+    let bindgen = build_bindgen(project, progress)?;
+    let wasm_opt = match optimize {
+        Optimize::Yes => npm::wasm_opt(project, progress)?,
+        Optimize::No => None,
+    };
+    for variant in variants {
+        let module = compile(project, progress, variant)?;
+        bind(
+            project,
+            progress,
+            variant,
+            &module,
+            &bindgen,
+            wasm_opt.as_deref(),
+        )?;
+    }
+    Ok(())
+}
+
+/// The module cargo makes of `runtime-wasm`, before its bindings.
+fn compile(project: &Project, progress: &Progress, variant: &Variant) -> Result<PathBuf> {
+    let step = progress.step(format!("wasm {}: compile", variant.name));
+    let mut command = cargo::command(project);
+    command
+        .args(["build", "--profile", "wasm", "-p", "fewbit-runtime-wasm"])
+        .args(["--target", "wasm32-unknown-unknown"])
+        // A user's own flags for native code have no meaning here, and would hide ours.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env(
+            "RUSTFLAGS",
+            format!("-Ctarget-feature={}", variant.target_features),
+        );
+    process::run(
+        project,
+        &step,
+        &format!("wasm-{}", variant.name),
+        &mut command,
+        Duration::from_secs(30 * 60),
+    )?;
+    let module = project
+        .target()
+        .join("wasm32-unknown-unknown/wasm/fewbit_runtime_wasm.wasm");
+    if !module.is_file() {
+        bail!("cargo ended well but left no {}", project.shown(&module));
+    }
+    step.done();
+    Ok(module)
+}
+
+/// Bindings and `wasm-opt`, only where the module differs from the last time.
+fn bind(
+    project: &Project,
+    progress: &Progress,
+    variant: &Variant,
+    module: &Path,
+    bindgen: &Path,
+    wasm_opt: Option<&Path>,
+) -> Result<()> {
+    let out = project.dist_web().join("wasm").join(variant.name);
+    let wasm = out.join(format!("{OUT_NAME}_bg.wasm"));
+    let inputs = Inputs::new()
+        .file(module)?
+        .file(bindgen)?
+        .text(if wasm_opt.is_some() { "opt" } else { "plain" });
+    let stamp = Stamp::new(project, &format!("wasm-{}", variant.name), inputs);
+    if stamp.holds(&wasm) {
+        return Ok(());
+    }
+
+    let step = progress.step(format!("wasm {}: bindings", variant.name));
+    let staging = project.own().join("bindgen").join(variant.name);
+    if staging.exists() {
+        fs::remove_dir_all(&staging).with_context(|| format!("remove {}", staging.display()))?;
+    }
+    process::run(
+        project,
+        &step,
+        &format!("bindgen-{}", variant.name),
+        Command::new(bindgen)
+            .arg(module)
+            .arg(&staging)
+            .arg(OUT_NAME),
+        Duration::from_secs(120),
+    )?;
+    if let Some(wasm_opt) = wasm_opt {
+        step.now("wasm-opt");
+        optimize(project, &step, variant, wasm_opt, &staging)?;
+    }
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| format!("remove {}", out.display()))?;
+    }
+    copy_tree(&staging, &out)?;
+    stamp.set()?;
+    let bytes = fs::metadata(&wasm)
+        .with_context(|| format!("look at {}", wasm.display()))?
+        .len();
+    step.done_with(&format!("{} kB", bytes / 1000));
+    Ok(())
+}
+
+fn optimize(
+    project: &Project,
+    step: &crate::progress::Step<'_>,
+    variant: &Variant,
+    wasm_opt: &Path,
+    dir: &Path,
+) -> Result<()> {
+    let module = dir.join(format!("{OUT_NAME}_bg.wasm"));
+    let smaller = dir.join("optimized.wasm");
+    let mut command = Command::new("node");
+    command
+        .arg(wasm_opt)
+        .arg(&module)
+        .args(["-O3", "--strip-debug", "--strip-producers"])
+        .args([
+            "--enable-simd",
+            "--enable-bulk-memory",
+            "--enable-mutable-globals",
+            "--enable-sign-ext",
+            "--enable-nontrapping-float-to-int",
+            "--enable-reference-types",
+            "--enable-multivalue",
+        ])
+        .arg("-o")
+        .arg(&smaller);
+    if variant.target_features.contains("relaxed-simd") {
+        command.arg("--enable-relaxed-simd");
+    }
+    process::run(
+        project,
+        step,
+        &format!("wasm-opt-{}", variant.name),
+        &mut command,
+        Duration::from_secs(300),
+    )?;
+    fs::rename(&smaller, &module).with_context(|| format!("rename to {}", module.display()))
+}
+
+/// Builds wasm-bindgen's command and says where it is.
+pub(crate) fn build_bindgen(project: &Project, progress: &Progress) -> Result<PathBuf> {
+    let step = progress.step("wasm-bindgen of the locked version");
+    process::run(
+        project,
+        &step,
+        "xtask-bindgen",
+        cargo::command(project).args(["build", "--profile", "xtask", "-p", "xtask-bindgen"]),
+        Duration::from_secs(15 * 60),
+    )?;
+    step.done();
+    Ok(project
+        .target()
+        .join("xtask")
+        .join(executable("xtask-bindgen")))
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    let entries = fs::read_dir(from).with_context(|| format!("list {}", from.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("list {}", from.display()))?;
+        let (source, destination) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy_tree(&source, &destination)?;
+        } else {
+            fs::copy(&source, &destination)
+                .with_context(|| format!("copy to {}", destination.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! `cargo xtask setup`: what the machine lacks.
+
+pub(crate) mod npm;
+
+use anyhow::Result;
+
+use crate::progress::Progress;
+use crate::project::Project;
+
+pub(crate) fn everything(project: &Project, progress: &Progress) -> Result<()> {
+    npm::wasm_opt(project, progress)?;
+    Ok(())
+}
