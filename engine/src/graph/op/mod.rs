@@ -1,0 +1,134 @@
+//! The operators, one family a file: plain data, no behaviour.
+//!
+//! Names and meanings are the WebNN spec's; what is a composite or an extension says so.
+
+mod composite;
+mod elementwise;
+mod movement;
+mod reduction;
+
+pub use composite::{Attention, RotaryEmbedding};
+pub use elementwise::{Binary, Compare, Fused, Logical, Operand, Step, Unary};
+pub use movement::Slice;
+pub use reduction::{LayerNormalization, Reduce, ReduceKind};
+
+use super::Dim;
+use crate::tensor::DataType;
+
+/// One operator with its attributes. Inputs are listed in order beside each.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    // --- element-wise, with WebNN's (NumPy's) broadcasting ---
+    /// `x`
+    Unary(Unary),
+    /// `a, b`
+    Binary(Binary),
+    /// `a, b` → u8 of 0 and 1
+    Compare(Compare),
+    /// `a, b` (u8) → u8 of 0 and 1
+    Logical(Logical),
+    /// `x`, limited to `min..=max`
+    Clamp { min: f32, max: f32 },
+    /// `condition` (u8), `a`, `b`
+    Where,
+    /// `x`
+    Cast { to: DataType },
+    /// A chain of element-wise operators made into one by [`super::pass::fuse_elementwise`]; its inputs
+    /// broadcast to the output's shape. f32 only.
+    Fused(Fused),
+
+    // --- along axes ---
+    /// `x`
+    Reduce(Reduce),
+    /// `x`
+    Softmax { axis: usize },
+    /// `x`, then `scale` and `bias` as the attributes say, each of the shape of the axes
+    LayerNormalization(LayerNormalization),
+
+    // --- products ---
+    /// `a [.., m, k]`, `b [.., k, n]` → `[.., m, n]`
+    Matmul,
+
+    // --- moving elements ---
+    /// `x`
+    Reshape { shape: Vec<Dim> },
+    /// `x`
+    Transpose { permutation: Vec<usize> },
+    /// any number of values
+    Concat { axis: usize },
+    /// `x`
+    Slice(Slice),
+    /// `x`
+    Expand { shape: Vec<Dim> },
+    /// `x`, `indices` (i32 or i64) → `x`'s shape with `axis` replaced by the indices' shape. Negative
+    /// indices count from the end, others are clamped into the axis (the spec's rule). On axis 0, `x` may
+    /// be of a block format (rows are decoded to f32) or of f16/bf16 weights kept as they are in the file
+    /// (the rows come out as f32 where `decode` is set).
+    Gather { axis: usize, decode: bool },
+
+    // --- composites (ours; `decompose` tells what each is in WebNN's operators) ---
+    /// `x [.., c]`, `scale [c]`: `x / sqrt(mean(x²) + epsilon) · scale` (Zhang & Sennrich 2019)
+    RmsNormalization { epsilon: f32 },
+    /// `x [batch, tokens, heads, size]`, `cos`, `sin` `[positions, rotated/2]`, `position [batch]` (i32)
+    RotaryEmbedding(RotaryEmbedding),
+    /// `q [batch, tokens, heads, size]`, `k`, `v` `[batch, kv_heads, keys, size]`, then `position [batch]`
+    /// (i32) if causal, then `bias` (f32, broadcast to `[batch, heads, tokens, keys]`) if the attribute says so
+    /// → `[batch, tokens, heads, size]`
+    Attention(Attention),
+    /// `x [.., k]` (f32), `weight [n, k]` of any block format, f32, f16 or bf16, then `bias [n]` if the
+    /// attribute says so → `x · weightᵀ + bias`, `[.., n]` in f32
+    BlockMatmul { bias: bool },
+    /// `state [batch, heads, capacity, size]`, `new [batch, tokens, heads, size]`, `position [batch]` (i32) →
+    /// the state with `new` written from each row's position on; what would fall beyond the capacity is not
+    /// written. The output *is* the state, changed in place where the back end can.
+    KvAppend,
+
+    // --- extensions ---
+    /// `weight` of a block format, f16 or bf16 → the same shape in f32
+    DequantizeBlocks,
+}
+
+impl Op {
+    /// The operator's name as WebNN (or we, for a composite) spell it in print.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Unary(unary) => unary.name(),
+            Op::Binary(binary) => binary.name(),
+            Op::Compare(compare) => compare.name(),
+            Op::Logical(logical) => logical.name(),
+            Op::Clamp { .. } => "clamp",
+            Op::Where => "where",
+            Op::Cast { .. } => "cast",
+            Op::Fused(_) => "fused_elementwise",
+            Op::Reduce(reduce) => reduce.kind.name(),
+            Op::Softmax { .. } => "softmax",
+            Op::LayerNormalization(_) => "layer_normalization",
+            Op::Matmul => "matmul",
+            Op::Reshape { .. } => "reshape",
+            Op::Transpose { .. } => "transpose",
+            Op::Concat { .. } => "concat",
+            Op::Slice(_) => "slice",
+            Op::Expand { .. } => "expand",
+            Op::Gather { .. } => "gather",
+            Op::RmsNormalization { .. } => "rms_normalization",
+            Op::RotaryEmbedding(_) => "rotary_embedding",
+            Op::Attention(_) => "attention",
+            Op::BlockMatmul { .. } => "block_matmul",
+            Op::KvAppend => "kv_append",
+            Op::DequantizeBlocks => "dequantize_blocks",
+        }
+    }
+
+    /// Whether the operator is a composite, that is has a decomposition into the others.
+    pub fn is_composite(&self) -> bool {
+        matches!(
+            self,
+            Op::RmsNormalization { .. }
+                | Op::RotaryEmbedding(_)
+                | Op::Attention(_)
+                | Op::BlockMatmul { .. }
+                | Op::KvAppend
+                | Op::Fused(_)
+        ) || matches!(self, Op::Gather { decode: true, .. })
+    }
+}

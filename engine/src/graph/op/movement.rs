@@ -1,0 +1,12 @@
+//! Attributes of operators that move elements.
+
+use crate::graph::Dim;
+
+/// `x[start : start+size*stride : stride]` a dimension.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slice {
+    pub starts: Vec<Dim>,
+    /// The window's size before striding, as the WebNN spec has it: the output has `ceil(size/stride)`.
+    pub sizes: Vec<Dim>,
+    pub strides: Vec<usize>,
+}
