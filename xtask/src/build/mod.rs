@@ -1,7 +1,9 @@
 //! `cargo xtask build`: wasm variants, the npm package's JavaScript, the command.
 
 pub(crate) mod cargo;
+pub(crate) mod host;
 pub(crate) mod wasm;
+pub(crate) mod web;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -23,6 +25,10 @@ pub(crate) struct Args {
 enum Part {
     /// The wasm variants, into dist/web/wasm.
     Wasm,
+    /// The JavaScript of the npm package, into dist/web.
+    Web,
+    /// The command, into target/release/fewbit.
+    Host,
 }
 
 pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result<()> {
@@ -30,6 +36,12 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
     if wants(Part::Wasm) {
         let chosen = wasm::choose(&args.variants)?;
         wasm::build(project, progress, &chosen, wasm::Optimize::Yes)?;
+    }
+    if wants(Part::Web) {
+        web::build(project, progress)?;
+    }
+    if wants(Part::Host) {
+        host::command(project, progress)?;
     }
     Ok(())
 }

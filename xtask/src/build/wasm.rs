@@ -18,7 +18,7 @@ use crate::setup::npm;
 use crate::stamp::{Inputs, Stamp};
 
 /// The name of the files a page loads: `NAME.js` and `NAME_bg.wasm`.
-const OUT_NAME: &str = "fewbit_runtime";
+const OUT_NAME: &str = "fewbit";
 
 /// One set of wasm features.
 pub(crate) struct Variant {
