@@ -1,1 +1,123 @@
-//! See the crate's front page.
+//! Model architectures: a builder each, from Hugging Face config or GGUF metadata and a checkpoint's
+//! tensors to a [`Graph`]. One file an architecture; blocks that are the same in the papers are in [`block`].
+
+pub mod bert;
+pub mod block;
+mod config;
+mod decoder;
+pub mod llama;
+pub mod qwen2;
+mod weights;
+
+pub use config::{Config, ConfigError};
+pub use decoder::DecoderConfig;
+pub use weights::Weights;
+
+use crate::format::{Checkpoint, Metadata};
+use crate::graph::{Graph, GraphError};
+use crate::tensor::ElementType;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("architecture {0} is not supported; {known} are", known = KNOWN.join(", "))]
+    UnknownArchitecture(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{file}: tensor {name} is missing")]
+    MissingTensor { file: String, name: String },
+    #[error("{file}: tensor {name} has shape {got:?} and type {element}, {wanted:?} is wanted")]
+    TensorShape {
+        file: String,
+        name: String,
+        element: ElementType,
+        got: Vec<usize>,
+        wanted: Vec<usize>,
+    },
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Tensor(#[from] crate::tensor::TensorError),
+}
+
+/// The names of the architectures there are, as `model_type` and `general.architecture` have them.
+pub const KNOWN: &[&str] = &["bert", "llama", "qwen2"];
+
+/// A model as a graph with symbols, and what a session must know to run it.
+#[derive(Debug)]
+pub struct BuiltModel {
+    pub architecture: &'static str,
+    pub graph: Graph,
+    pub kind: ModelKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum ModelKind {
+    /// Predicts the next token. Inputs `input_ids [batch, tokens]`, `position [batch]` (tokens already in
+    /// the KV state), `rows [rows]` (which of the `batch·tokens` positions to predict after); output
+    /// `logits [rows, vocabulary]`; states of `capacity` tokens. All inputs are i32.
+    CausalLm(CausalLm),
+    /// Makes a vector a token. Inputs `input_ids`, `attention_mask`, `token_type_ids`, each i32
+    /// `[batch, tokens]`; output `last_hidden_state [batch, tokens, hidden]` and, where the checkpoint has the
+    /// weights, `pooler_output [batch, hidden]`.
+    Encoder(Encoder),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CausalLm {
+    pub vocabulary: usize,
+    /// Tokens the model's positions (and its rotary tables) reach.
+    pub context_length: usize,
+    pub layers: usize,
+    pub eos_ids: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoder {
+    pub hidden: usize,
+    pub max_tokens: usize,
+}
+
+/// What a builder may be asked for.
+#[derive(Clone, Debug, Default)]
+pub struct BuildOptions {
+    /// Most tokens of context wanted; the model's own limit holds if it is lower.
+    pub context_length: Option<usize>,
+    /// The values of a GGUF file's `rope_freqs.weight`, which scale the rotary frequencies.
+    pub rope_divisors: Option<Vec<f32>>,
+}
+
+/// Contexts longer than this must be asked for, as states and tables grow with them.
+pub const DEFAULT_CONTEXT: usize = 8192;
+
+/// Builds the model that a Hugging Face `config.json` describes.
+pub fn from_config(
+    config: &Config,
+    checkpoint: &Checkpoint,
+    options: &BuildOptions,
+) -> Result<BuiltModel, ModelError> {
+    let weights = Weights::new(checkpoint);
+    match config.str("model_type")? {
+        "bert" => bert::from_config(config, &weights),
+        "llama" => llama::from_config(config, &weights, options),
+        "qwen2" => qwen2::from_config(config, &weights, options),
+        other => Err(ModelError::UnknownArchitecture(other.to_owned())),
+    }
+}
+
+/// Builds the model that a GGUF file's metadata describes.
+pub fn from_gguf(
+    metadata: &Metadata,
+    checkpoint: &Checkpoint,
+    options: &BuildOptions,
+) -> Result<BuiltModel, ModelError> {
+    let weights = Weights::new(checkpoint);
+    match metadata
+        .str("general.architecture")
+        .map_err(ConfigError::from)?
+    {
+        "bert" => bert::from_gguf(metadata, &weights),
+        "llama" => llama::from_gguf(metadata, &weights, options),
+        "qwen2" => qwen2::from_gguf(metadata, &weights, options),
+        other => Err(ModelError::UnknownArchitecture(other.to_owned())),
+    }
+}

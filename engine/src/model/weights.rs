@@ -1,0 +1,110 @@
+//! The tensors of a checkpoint as a builder asks for them: by name, with the shape the config promises.
+
+use super::ModelError;
+use crate::format::Checkpoint;
+use crate::graph::{GraphBuilder, ValueId};
+use crate::tensor::{DataType, ElementType};
+
+/// Looks up tensors and adds them to a graph as weights.
+pub struct Weights<'a> {
+    checkpoint: &'a Checkpoint,
+    /// Put before every name; some checkpoints of the same model have a prefix such as `bert.`.
+    prefix: String,
+}
+
+impl<'a> Weights<'a> {
+    pub fn new(checkpoint: &'a Checkpoint) -> Weights<'a> {
+        Weights {
+            checkpoint,
+            prefix: String::new(),
+        }
+    }
+
+    /// The same tensors under `prefix`, if `probe` is only there with it.
+    pub fn with_optional_prefix(&self, prefix: &str, probe: &str) -> Weights<'a> {
+        let prefixed = format!("{}{prefix}", self.prefix);
+        let found = self.checkpoint.contains(&format!("{prefixed}{probe}"));
+        Weights {
+            checkpoint: self.checkpoint,
+            prefix: if found { prefixed } else { self.prefix.clone() },
+        }
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.checkpoint.contains(&self.full(name))
+    }
+
+    /// A matrix of any float or block type, `[rows, columns]`.
+    pub fn matrix(
+        &self,
+        b: &mut GraphBuilder,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<ValueId, ModelError> {
+        let float = |element: ElementType| element.plain().is_none_or(DataType::is_float);
+        self.add(b, name, &[rows, columns], float)
+    }
+
+    /// A vector in f32 (f16 and bf16 ones are cast).
+    pub fn vector(
+        &self,
+        b: &mut GraphBuilder,
+        name: &str,
+        size: usize,
+    ) -> Result<ValueId, ModelError> {
+        let float = |element: ElementType| element.plain().is_some_and(DataType::is_float);
+        let id = self.add(b, name, &[size], float)?;
+        Ok(b.cast(id, DataType::F32)?)
+    }
+
+    /// A vector that not every checkpoint has.
+    pub fn optional_vector(
+        &self,
+        b: &mut GraphBuilder,
+        name: &str,
+        size: usize,
+    ) -> Result<Option<ValueId>, ModelError> {
+        if self.contains(name) {
+            self.vector(b, name, size).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The first dimension of a tensor, where only the checkpoint knows a size.
+    pub fn rows(&self, name: &str) -> Option<usize> {
+        let entry = self.checkpoint.find(&self.full(name))?;
+        entry.shape.first().copied()
+    }
+
+    fn add(
+        &self,
+        b: &mut GraphBuilder,
+        name: &str,
+        shape: &[usize],
+        fits: impl Fn(ElementType) -> bool,
+    ) -> Result<ValueId, ModelError> {
+        let name = self.full(name);
+        let Some(entry) = self.checkpoint.find(&name) else {
+            return Err(ModelError::MissingTensor {
+                file: self.checkpoint.file.clone(),
+                name,
+            });
+        };
+        if entry.shape != shape || !fits(entry.element) {
+            return Err(ModelError::TensorShape {
+                file: self.checkpoint.file.clone(),
+                name,
+                element: entry.element,
+                got: entry.shape.clone(),
+                wanted: shape.to_vec(),
+            });
+        }
+        Ok(b.weight(&name, entry.element, shape)?)
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
