@@ -84,7 +84,9 @@ pub(super) fn build(
     )?;
     let position = b.input("position", DataType::I32, vec![batch.clone()])?;
     let rows = b.input("rows", DataType::I32, vec![Dim::symbol("rows")])?;
-    let tables = config.rope.tables(&mut b, config.context_length)?;
+    // The last chunk of a prefill may be padded beyond the context; its positions need rows too.
+    let positions = config.context_length + super::MAX_CHUNK;
+    let tables = config.rope.tables(&mut b, positions)?;
 
     let embedding = weights.matrix(&mut b, names.embedding, config.vocabulary, config.hidden)?;
     let mut x = b.embedding(embedding, ids)?;

@@ -89,6 +89,9 @@ pub struct BuildOptions {
 /// Contexts longer than this must be asked for, as states and tables grow with them.
 pub const DEFAULT_CONTEXT: usize = 8192;
 
+/// Most tokens that one run of a causal model takes.
+pub const MAX_CHUNK: usize = 128;
+
 /// Builds the model that a Hugging Face `config.json` describes.
 pub fn from_config(
     config: &Config,

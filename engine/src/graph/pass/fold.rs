@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::backend::cpu::reference;
+use crate::backend::cpu::reference::{self, EvaluateError};
 use crate::graph::{Graph, GraphError, Source};
 
 use super::{Rewriter, prune};
@@ -29,10 +29,14 @@ pub fn fold_constants(graph: &Graph) -> Result<Graph, GraphError> {
                     .iter()
                     .map(|tensor| tensor.as_ref().into())
                     .collect();
-                let tensor = reference::evaluate(&node.op, &refs)
-                    .map_err(|error| GraphError::Fold(error.to_string()))?;
-                let new = rewriter.builder().constant(tensor);
-                rewriter.replace(node.outputs[0], new);
+                match reference::evaluate(&node.op, &refs) {
+                    Ok(tensor) => {
+                        let new = rewriter.builder().constant(tensor);
+                        rewriter.replace(node.outputs[0], new);
+                    }
+                    Err(EvaluateError::Unsupported { .. }) => rewriter.copy(node)?,
+                    Err(error) => return Err(GraphError::Fold(error.to_string())),
+                }
             }
             _ => rewriter.copy(node)?,
         }

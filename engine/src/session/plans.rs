@@ -1,0 +1,101 @@
+//! The few plans a session keeps; the least recently used goes.
+
+use std::collections::BTreeMap;
+
+use super::SessionError;
+use crate::backend::{Backend, PlanId, StateId, WeightId};
+use crate::graph::decompose::decompose;
+use crate::graph::pass::{fold_constants, fuse_elementwise, prune};
+use crate::graph::{Bindings, Graph};
+
+/// Decode, three sizes of prefill chunks with and without logits, and one to spare.
+const MAX_PLANS: usize = 8;
+
+struct Cached {
+    bindings: Bindings,
+    outputs: Vec<String>,
+    plan: PlanId,
+    last_used: u64,
+}
+
+#[derive(Default)]
+pub(super) struct PlanCache {
+    plans: Vec<Cached>,
+    clock: u64,
+    pub(super) compilations: usize,
+}
+
+impl PlanCache {
+    pub(super) fn clear(&mut self, backend: &mut dyn Backend) {
+        for cached in self.plans.drain(..) {
+            backend.drop_plan(cached.plan);
+        }
+    }
+
+    /// The plan for these bindings and outputs, compiled if it is not there.
+    pub(super) async fn get(
+        &mut self,
+        backend: &mut dyn Backend,
+        graph: &Graph,
+        bindings: &Bindings,
+        outputs: &[&str],
+        weights: &BTreeMap<String, WeightId>,
+        states: &BTreeMap<String, StateId>,
+    ) -> Result<PlanId, SessionError> {
+        self.clock += 1;
+        let clock = self.clock;
+        let found = self
+            .plans
+            .iter_mut()
+            .find(|cached| cached.bindings == *bindings && cached.outputs == outputs);
+        if let Some(cached) = found {
+            cached.last_used = clock;
+            return Ok(cached.plan);
+        }
+        if self.plans.len() >= MAX_PLANS
+            && let Some(oldest) = (0..self.plans.len()).min_by_key(|&i| self.plans[i].last_used)
+        {
+            backend.drop_plan(self.plans.swap_remove(oldest).plan);
+        }
+        let prepared = prepare(backend, graph, bindings, outputs)?;
+        let plan = backend.compile(&prepared, weights, states).await?;
+        self.compilations += 1;
+        self.plans.push(Cached {
+            bindings: bindings.clone(),
+            outputs: outputs.iter().map(|&name| name.to_owned()).collect(),
+            plan,
+            last_used: clock,
+        });
+        Ok(plan)
+    }
+}
+
+/// From the model's graph to the one a back end compiles.
+fn prepare(
+    backend: &dyn Backend,
+    graph: &Graph,
+    bindings: &Bindings,
+    outputs: &[&str],
+) -> Result<Graph, SessionError> {
+    let mut wanted = graph.clone();
+    for name in outputs {
+        if !graph.outputs.iter().any(|(known, _)| known == name) {
+            return Err(SessionError::UnknownOutput((*name).to_owned()));
+        }
+    }
+    wanted
+        .outputs
+        .retain(|(name, _)| outputs.contains(&name.as_str()));
+    let needed = prune(&wanted);
+    // A symbol that only dropped parts had is no longer there to bind.
+    let symbols = needed.symbols();
+    let bindings = bindings
+        .iter()
+        .filter(|(name, _)| symbols.contains(*name))
+        .map(|(name, &size)| (name.clone(), size))
+        .collect();
+    let fixed = needed.specialize(&bindings)?;
+    let decomposed = decompose(&fixed, |op, elements| backend.supports(op, elements))?;
+    let folded = fold_constants(&decomposed)?;
+    Ok(fuse_elementwise(&folded)?)
+}

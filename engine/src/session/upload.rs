@@ -1,0 +1,73 @@
+//! Streams weights from files to a back end, a chunk at a time.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::{OnUpload, SessionError, UploadProgress, WeightSource};
+use crate::backend::{Backend, WeightId, WeightUse};
+use crate::format::TensorEntry;
+use crate::graph::{Graph, Op, ValueId};
+
+/// What is in memory of a file at a time. Smaller than the design's 32 MiB: wasm memory never shrinks.
+const CHUNK_BYTES: usize = 4 << 20;
+
+pub(super) struct Weights {
+    pub(super) ids: BTreeMap<String, WeightId>,
+}
+
+/// Uploads every weight of `graph`, in the order of the files so that reading is sequential.
+pub(super) async fn upload(
+    backend: &mut dyn Backend,
+    graph: &Graph,
+    source: &WeightSource,
+    on_upload: OnUpload<'_>,
+) -> Result<Weights, SessionError> {
+    let mut wanted: Vec<(ValueId, &TensorEntry)> = Vec::new();
+    for (id, name, _) in graph.weights() {
+        wanted.push((id, source.checkpoint.get(name)?));
+    }
+    wanted.sort_by_key(|(_, entry)| (entry.file, entry.offset));
+    let total = wanted.iter().map(|(_, entry)| entry.bytes).sum();
+    let mut done = 0;
+    let mut ids = BTreeMap::new();
+    let mut buffer = Vec::new();
+    for (value, entry) in wanted {
+        let usage = usage(graph, value);
+        let id = backend.create_weight(&entry.name, entry.element, &entry.shape, usage)?;
+        let file = &source.files[entry.file];
+        let mut offset = 0;
+        while offset < entry.bytes {
+            let size = (entry.bytes - offset).min(CHUNK_BYTES as u64);
+            buffer.resize(size as usize, 0);
+            file.read_at(entry.offset + offset, &mut buffer).await?;
+            backend.write_weight(id, offset, &buffer)?;
+            offset += size;
+            done += size;
+            if let ControlFlow::Break(()) = on_upload(UploadProgress { done, total }) {
+                return Err(SessionError::Aborted);
+            }
+        }
+        backend.finish_weight(id)?;
+        ids.insert(entry.name.clone(), id);
+    }
+    Ok(Weights { ids })
+}
+
+fn usage(graph: &Graph, weight: ValueId) -> WeightUse {
+    let mut usage = WeightUse::default();
+    for node in &graph.nodes {
+        for (at, _) in node
+            .inputs
+            .iter()
+            .enumerate()
+            .filter(|(_, id)| **id == weight)
+        {
+            match (&node.op, at) {
+                (Op::BlockMatmul { .. }, 1) => usage.matmul = true,
+                (Op::Gather { axis: 0, .. }, 0) => usage.gather = true,
+                _ => usage.plain = true,
+            }
+        }
+    }
+    usage
+}
