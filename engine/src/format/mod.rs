@@ -15,6 +15,8 @@ mod header;
 mod layout;
 mod metadata;
 mod read;
+#[cfg(test)]
+mod real_files;
 pub mod safetensors;
 pub mod safetensors_index;
 

@@ -99,3 +99,6 @@ pub async fn read_chunk(
         Err(error) => failed(Fault::Source(error), begin),
     }
 }
+
+#[cfg(test)]
+mod tests;
