@@ -1,0 +1,84 @@
+/**
+ * The messages between page and worker. Each call of the page has a number; the worker answers it with any
+ * number of events and then one result or error. `abort` names the call that is to stop.
+ */
+import type { PlainError } from "./error.js";
+import type {
+  Backend,
+  CacheKind,
+  ChatMessage,
+  GenerateResult,
+  ModelInfo,
+  Progress,
+  SamplingOptions,
+  Score,
+  TensorData,
+  Token,
+  Variant,
+} from "./types.js";
+
+/** A model's source as the worker gets it: URLs are absolute, files have names. */
+export type PlainSource =
+  | { readonly kind: "name"; readonly name: string; readonly baseUrl: string }
+  | { readonly kind: "url"; readonly url: string }
+  | { readonly kind: "files"; readonly files: readonly { readonly name: string; readonly data: Blob }[] };
+
+/** Load options without what a message cannot carry. */
+export interface PlainLoadOptions {
+  readonly backend: "auto" | Backend;
+  readonly assetsUrl: string | null;
+  readonly cache: "auto" | CacheKind;
+  readonly threads: number | null;
+  readonly contextLength: number | null;
+  readonly activations: "auto" | "float" | "int8";
+  readonly variant: Variant | null;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What the model is to go on from. */
+export type Prompt =
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "ids"; readonly ids: readonly number[] }
+  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] };
+
+/** Every call: what it takes, what it tells on the way, what it returns. */
+export interface Calls {
+  load: {
+    args: { readonly source: PlainSource; readonly options: PlainLoadOptions };
+    event: Progress;
+    result: ModelInfo;
+  };
+  generate: {
+    args: { readonly prompt: Prompt; readonly options: SamplingOptions };
+    event: Token;
+    result: GenerateResult;
+  };
+  embed: {
+    args: { readonly texts: readonly string[]; readonly normalize: boolean | null };
+    event: never;
+    result: { readonly vectors: readonly Float32Array[]; readonly ids: readonly (readonly number[])[] };
+  };
+  score: { args: { readonly input: Prompt }; event: never; result: Score };
+  forward: {
+    args: { readonly tensors: Readonly<Record<string, TensorData>> };
+    event: never;
+    result: Readonly<Record<string, TensorData>>;
+  };
+  tokenize: { args: { readonly prompt: Prompt }; event: never; result: readonly number[] };
+  memory: { args: Record<string, never>; event: never; result: number };
+  loseDevice: { args: Record<string, never>; event: never; result: boolean };
+}
+
+export type CallName = keyof Calls;
+
+/** From the page to the worker. */
+export type Request =
+  | { [N in CallName]: { readonly type: "call"; readonly id: number; readonly call: N; readonly args: Calls[N]["args"] } }[CallName]
+  | { readonly type: "abort"; readonly id: number };
+
+/** From the worker to the page. */
+export type Reply =
+  | { readonly type: "ready" }
+  | { readonly type: "event"; readonly id: number; readonly event: Calls[CallName]["event"] }
+  | { readonly type: "result"; readonly id: number; readonly result: Calls[CallName]["result"] }
+  | { readonly type: "error"; readonly id: number; readonly error: PlainError };

@@ -1,0 +1,293 @@
+/**
+ * What goes into and comes out of the public functions.
+ */
+
+/**
+ * Where a model comes from: a name of the manifest, the URL of a file or of a folder that ends in `/`,
+ * files that a user chose, or bytes.
+ *
+ * @example
+ * await load("smollm2-135m-instruct");
+ * await load("https://example.org/models/minilm/");
+ * await load(fileInput.files[0]);
+ */
+export type ModelSource = string | URL | Blob | ArrayBuffer | readonly NamedFile[] | FileList;
+
+/** A file of a model: `File` objects are such, and so is `{ name, data }`. */
+export type NamedFile = File | { readonly name: string; readonly data: Blob | ArrayBuffer };
+
+/** Where the model computes. */
+export type Backend = "webgpu" | "wasm";
+
+/** Which build of the runtime: plain SIMD, relaxed SIMD, or relaxed SIMD with threads. */
+export type Variant = "simd" | "relaxed" | "threads";
+
+/** Where downloaded files stay. */
+export type CacheKind = "opfs" | "cache-api" | "memory";
+
+/**
+ * How far loading has come. `download` and `verify` count bytes of the model's files, `upload` bytes of weights
+ * given to the back end, `compile` steps of making the runtime and its plans ready.
+ *
+ * @example
+ * onProgress: ({ phase, loaded, total }) => { bar.value = loaded; bar.max = total ?? loaded; }
+ */
+export interface Progress {
+  readonly phase: "download" | "verify" | "upload" | "compile";
+  /** Bytes done in this phase (for `compile`: steps). */
+  readonly loaded: number;
+  /** Bytes of this phase in all, where that is known. */
+  readonly total?: number;
+  /** The file at hand. */
+  readonly file?: string;
+  /** For `download`: bytes that were there already, from a cache or an earlier, broken download. */
+  readonly cached?: number;
+}
+
+/** Options of {@link load}. */
+export interface LoadOptions {
+  /** `auto` takes WebGPU where the adapter is hardware, else wasm. Default `auto`. */
+  readonly backend?: "auto" | Backend;
+  /** Called as loading goes on. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Stops loading. */
+  readonly signal?: AbortSignal;
+  /** The fewbit host whose `/models/manifest.json` names the models. Default: the page's own origin. */
+  readonly baseUrl?: string | URL;
+  /** The folder that `worker.js` and `wasm/` are served from. Default: where this module came from. */
+  readonly assetsUrl?: string | URL;
+  /** Where downloaded files are kept. Default `auto`: OPFS, else the Cache API, else memory. */
+  readonly cache?: "auto" | CacheKind;
+  /** Threads of the wasm back end. Default: as many as the machine has, where shared memory is there. */
+  readonly threads?: number;
+  /** Tokens of context to hold at most. Default: what the model was trained for. */
+  readonly contextLength?: number;
+  /** Precision of activations beside few-bit weights: `auto` lets the back end choose. */
+  readonly activations?: "auto" | "float" | "int8";
+  /** Forces one build of the runtime. Default: the best that the browser takes. */
+  readonly variant?: Variant;
+  /** Headers for model downloads, such as `Authorization` for a gated repository. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** The graphics adapter in use. */
+export interface AdapterInfo {
+  /** Vendor, architecture and description, or `unnamed` where the browser does not tell. */
+  readonly name: string;
+  /** Whether it is known to be a software adapter; `null` where the browser does not tell. */
+  readonly software: boolean | null;
+  /** How `software` was found out. */
+  readonly softwareReason: string;
+  /** A hash of limits and features, which tells unnamed adapters apart. */
+  readonly fingerprint: string;
+  /** Features that the adapter has. */
+  readonly features: readonly string[];
+}
+
+/**
+ * What was chosen, and why.
+ *
+ * @example
+ * console.log(model.info.backend, "-", model.info.reason);
+ */
+export interface ModelInfo {
+  /** The model's name, or the URL or file name that it came from. */
+  readonly name: string;
+  readonly backend: Backend;
+  /** Why this back end. */
+  readonly reason: string;
+  /** The adapter that was found, also when wasm was chosen over it; `null` if there is none. */
+  readonly adapter: AdapterInfo | null;
+  readonly variant: Variant;
+  readonly threads: { readonly asked: number; readonly got: number; readonly reason: string };
+  /** Bytes of wasm memory after loading. */
+  readonly memoryBytes: number;
+  /** The model's architecture, as its files name it. */
+  readonly architecture: string;
+  /** The block format of most weights, or their data type. */
+  readonly blockFormat: string;
+  /** How many bits a weight takes on average, scales and zeros included. */
+  readonly bitsPerWeight: number;
+  /** Bytes of weights. */
+  readonly weightBytes: number;
+  /** The most tokens that fit the context. */
+  readonly contextLength: number;
+  /** What the model can do. */
+  readonly tasks: readonly ("generate" | "chat" | "embed")[];
+  /** The numbers that activations are held in, such as `f32` or `int8`. */
+  readonly activations: string;
+  /** Where the files are kept. */
+  readonly cache: CacheKind | "none";
+  /** Milliseconds that loading took, part by part. */
+  readonly timings: LoadTimings;
+}
+
+/** Milliseconds of each part of loading. */
+export interface LoadTimings {
+  readonly runtime: number;
+  readonly files: number;
+  readonly build: number;
+  readonly total: number;
+}
+
+/** How tokens are chosen, and when to stop. */
+export interface SamplingOptions {
+  /** The most tokens to make. Default 256. */
+  readonly maxTokens?: number;
+  /** 0 takes the likeliest token each time. Default 0 for {@link Model.generate}, 1 for chat. */
+  readonly temperature?: number;
+  /** Only the k likeliest tokens are drawn from. 0: all. */
+  readonly topK?: number;
+  /** Only the likeliest tokens that make up this probability are drawn from. */
+  readonly topP?: number;
+  /** Only tokens at least this likely, relative to the likeliest, are drawn from. */
+  readonly minP?: number;
+  /** Above 1, tokens that were there already become less likely. */
+  readonly repetitionPenalty?: number;
+  /** The same seed gives the same text. */
+  readonly seed?: number;
+  /** Texts that end the answer; they are not part of it. */
+  readonly stop?: string | readonly string[];
+  /** How many of the likeliest tokens to tell with each token; `true` tells its own log-probability only. */
+  readonly logprobs?: boolean | number;
+  /** What to do when the context is full. Default `error`. */
+  readonly whenFull?: "error" | "drop_oldest";
+}
+
+/** Options of {@link Model.generate}. */
+export interface GenerateOptions extends SamplingOptions {
+  /** Stops generation within one token. */
+  readonly signal?: AbortSignal;
+}
+
+/** One token of an answer. */
+export interface Token {
+  /** The text that this token completes: valid Unicode, empty while a character is still incomplete. */
+  readonly text: string;
+  readonly id: number;
+  /** The natural logarithm of the token's probability, if asked for. */
+  readonly logprob?: number;
+  /** The likeliest tokens at this place, if asked for. */
+  readonly topLogprobs?: readonly TokenLogprob[];
+}
+
+/** A token that might have stood at a place. */
+export interface TokenLogprob {
+  readonly id: number;
+  readonly text: string;
+  readonly logprob: number;
+}
+
+/** Why an answer ended. */
+export type FinishReason = "stop" | "length";
+
+/** How many tokens went in and came out. */
+export interface Usage {
+  readonly promptTokens: number;
+  /** Of the prompt's tokens, those whose state was still there from an earlier call. */
+  readonly cachedTokens: number;
+  readonly completionTokens: number;
+}
+
+/** How long an answer took, in milliseconds. */
+export interface GenerateTimings {
+  /** From the call to the first token. */
+  readonly timeToFirstToken: number;
+  /** Reading the prompt. */
+  readonly prefill: number;
+  /** From the first token to the last. */
+  readonly decode: number;
+  readonly prefillTokensPerSecond: number;
+  readonly decodeTokensPerSecond: number;
+}
+
+/** What is known when an answer has ended. */
+export interface GenerateResult {
+  readonly text: string;
+  readonly ids: readonly number[];
+  readonly promptIds: readonly number[];
+  readonly finishReason: FinishReason;
+  readonly usage: Usage;
+  readonly timings: GenerateTimings;
+}
+
+/**
+ * An answer as it is made. Iterate it once for the tokens, await `result` for the whole.
+ *
+ * @example
+ * const answer = model.generate("Once upon a time");
+ * for await (const token of answer) show(token.text);
+ * console.log((await answer.result).timings.decodeTokensPerSecond);
+ */
+export interface Generation extends AsyncIterable<Token> {
+  /** Settles when the answer has ended, whether or not the tokens are iterated. */
+  readonly result: Promise<GenerateResult>;
+}
+
+/** A message of a chat. */
+export interface ChatMessage {
+  readonly role: "system" | "user" | "assistant" | "tool" | "developer";
+  readonly content: string;
+}
+
+/** Options of {@link Model.embed}. */
+export interface EmbedOptions {
+  readonly signal?: AbortSignal;
+  /** Scale each vector to length 1. Default: as the model's files say. */
+  readonly normalize?: boolean;
+}
+
+/** What {@link Model.score} tells of a token, given those before it. */
+export interface TokenScore {
+  readonly id: number;
+  /** Negative log-likelihood, natural logarithm. */
+  readonly nll: number;
+  /** The token that the model holds likeliest at this place. */
+  readonly best: number;
+}
+
+/** What {@link Model.score} tells: an entry for each token but the first. */
+export interface Score {
+  readonly ids: readonly number[];
+  readonly scores: readonly TokenScore[];
+  readonly meanNll: number;
+}
+
+/** A tensor's element type, by its short name. */
+export type TensorType =
+  | "f64"
+  | "f32"
+  | "f16"
+  | "bf16"
+  | "i64"
+  | "i32"
+  | "i16"
+  | "i8"
+  | "u64"
+  | "u32"
+  | "u16"
+  | "u8"
+  | "bool";
+
+/** A dense, row-major tensor; `data` holds its elements little-endian. */
+export interface TensorData {
+  readonly type: TensorType;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+}
+
+/** A file in the cache. */
+export interface CacheEntry {
+  /** The model that it belongs to, if it was loaded by name. */
+  readonly model: string | null;
+  readonly file: string;
+  readonly url: string;
+  /** Bytes stored. */
+  readonly bytes: number;
+  readonly sha256: string | null;
+  /** False for a download that broke off and can be resumed. */
+  readonly complete: boolean;
+  /** When it was stored, in milliseconds since 1970. */
+  readonly stored: number;
+  readonly kind: CacheKind;
+}
