@@ -4,10 +4,12 @@
  */
 import type { PlainError } from "./error.js";
 import type {
+  Activations,
   Backend,
   CacheKind,
   ChatMessage,
   GenerateResult,
+  ListedFile,
   ModelInfo,
   Progress,
   SamplingOptions,
@@ -21,6 +23,7 @@ import type {
 export type PlainSource =
   | { readonly kind: "name"; readonly name: string; readonly baseUrl: string }
   | { readonly kind: "url"; readonly url: string }
+  | { readonly kind: "listed"; readonly name: string; readonly baseUrl: string; readonly files: readonly ListedFile[] }
   | { readonly kind: "files"; readonly files: readonly { readonly name: string; readonly data: Blob }[] };
 
 /** Load options without what a message cannot carry. */
@@ -30,7 +33,7 @@ export interface PlainLoadOptions {
   readonly cache: "auto" | CacheKind;
   readonly threads: number | null;
   readonly contextLength: number | null;
-  readonly activations: "auto" | "float" | "int8";
+  readonly activations: "auto" | Activations;
   readonly variant: Variant | null;
   readonly headers: Readonly<Record<string, string>>;
 }

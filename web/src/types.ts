@@ -11,7 +11,22 @@
  * await load("https://example.org/models/minilm/");
  * await load(fileInput.files[0]);
  */
-export type ModelSource = string | URL | Blob | ArrayBuffer | readonly NamedFile[] | FileList;
+export type ModelSource = string | URL | Blob | ArrayBuffer | readonly NamedFile[] | FileList | ListedModel;
+
+/** A model whose files are known: each is at `baseUrl` + its name. */
+export interface ListedModel {
+  readonly name: string;
+  /** Ends in `/`. */
+  readonly baseUrl: string | URL;
+  readonly files: readonly ListedFile[];
+}
+
+/** A file of a {@link ListedModel}; with `sha256` it is checked, and stored under that. */
+export interface ListedFile {
+  readonly name: string;
+  readonly bytes?: number;
+  readonly sha256?: string;
+}
 
 /** A file of a model: `File` objects are such, and so is `{ name, data }`. */
 export type NamedFile = File | { readonly name: string; readonly data: Blob | ArrayBuffer };
@@ -21,6 +36,9 @@ export type Backend = "webgpu" | "wasm";
 
 /** Which build of the runtime: plain SIMD, relaxed SIMD, or relaxed SIMD with threads. */
 export type Variant = "simd" | "relaxed" | "threads";
+
+/** Whether activations stay in floating point beside few-bit weights, or are quantized to 8 bits per block. */
+export type Activations = "float" | "q8";
 
 /** Where downloaded files stay. */
 export type CacheKind = "opfs" | "cache-api" | "memory";
@@ -63,7 +81,7 @@ export interface LoadOptions {
   /** Tokens of context to hold at most. Default: what the model was trained for. */
   readonly contextLength?: number;
   /** Precision of activations beside few-bit weights: `auto` lets the back end choose. */
-  readonly activations?: "auto" | "float" | "int8";
+  readonly activations?: "auto" | Activations;
   /** Forces one build of the runtime. Default: the best that the browser takes. */
   readonly variant?: Variant;
   /** Headers for model downloads, such as `Authorization` for a gated repository. */
@@ -114,8 +132,8 @@ export interface ModelInfo {
   readonly contextLength: number;
   /** What the model can do. */
   readonly tasks: readonly ("generate" | "chat" | "embed")[];
-  /** The numbers that activations are held in, such as `f32` or `int8`. */
-  readonly activations: string;
+  /** How activations are held beside few-bit weights. */
+  readonly activations: Activations;
   /** Where the files are kept. */
   readonly cache: CacheKind | "none";
   /** Milliseconds that loading took, part by part. */
@@ -150,6 +168,8 @@ export interface SamplingOptions {
   readonly stop?: string | readonly string[];
   /** How many of the likeliest tokens to tell with each token; `true` tells its own log-probability only. */
   readonly logprobs?: boolean | number;
+  /** Go on over the model's end-of-text tokens, as benchmarks do. */
+  readonly ignoreEos?: boolean;
   /** What to do when the context is full. Default `error`. */
   readonly whenFull?: "error" | "drop_oldest";
 }

@@ -56,7 +56,11 @@ export class CacheApiStore implements Store {
   }
 
   async delete(key: string): Promise<void> {
-    await removeAll(this.#cache, key, 0);
+    await removeAll(this.#cache, key);
+  }
+
+  async clear(): Promise<void> {
+    for (const request of await this.#cache.keys()) await this.#cache.delete(request);
   }
 }
 
@@ -102,7 +106,7 @@ class CacheApiPartial implements PartialFile {
     this.#tail = [];
     this.#tailBytes = 0;
     this.#storedBytes = 0;
-    await removeAll(this.#cache, this.#key, 0);
+    await removeAll(this.#cache, this.#key);
   }
 
   async commit(record: FileRecord): Promise<Blob> {
@@ -151,8 +155,8 @@ async function writeRecord(cache: Cache, name: string, record: FileRecord): Prom
   await cache.put(`${ROOT}${name}`, new Response(JSON.stringify(record), { headers: { "Content-Type": "application/json" } }));
 }
 
-async function removeAll(cache: Cache, key: string, from: number): Promise<void> {
+async function removeAll(cache: Cache, key: string): Promise<void> {
   await cache.delete(`${ROOT}${key}`);
   await cache.delete(`${ROOT}${key}/partial`);
-  for (let i = from; await cache.delete(`${ROOT}${key}/${i}`); i += 1);
+  for (let i = 0; await cache.delete(`${ROOT}${key}/${i}`); i += 1);
 }

@@ -244,12 +244,13 @@ class Transfer {
     const urls = [...new Set([this.url, ...this.#wanted.urls])].filter((url) => this.#wanted.urls.includes(url));
     let last: FewbitError | null = null;
     let allMissing = true;
+    // Only a new high counts as progress: a server that sends the same bytes again and again must not keep us here.
+    let most = this.#partial.size;
     for (const url of urls) {
       let failures = 0;
       for (;;) {
-        const before = this.#partial.size;
         try {
-          if (this.#total === null || before < this.#total) await this.#fetchOnce(url);
+          if (this.#total === null || this.#partial.size < this.#total) await this.#fetchOnce(url);
           return;
         } catch (thrown) {
           throwIfAborted(this.#context.signal);
@@ -257,7 +258,8 @@ class Transfer {
           last = thrown.error;
           if (last.code !== "not_found") allMissing = false;
           if (!thrown.retry) break;
-          failures = this.#partial.size > before ? 0 : failures + 1;
+          failures = this.#partial.size > most ? 0 : failures + 1;
+          most = Math.max(most, this.#partial.size);
           // A source that never answered is not waited for while there is another.
           const isLast = url === urls[urls.length - 1];
           if (failures > retryMs.length || (!isLast && failures > 0 && this.#partial.size === 0)) break;
@@ -315,6 +317,7 @@ class Transfer {
       await cancel();
       const total = /^bytes \*\/(\d+)$/.exec(response.headers.get("Content-Range") ?? "")?.[1];
       if (total !== undefined && Number(total) === from) {
+        this.#checkSize(url, from);
         this.#total = from;
         return null;
       }
@@ -354,6 +357,15 @@ class Transfer {
     return this.#partial.size;
   }
 
+  /** Refuses a file that is longer or shorter than it should be. */
+  #checkSize(url: string, got: number): void {
+    const { size, file } = this.#wanted;
+    if (size === null || size === got) return;
+    throw new FewbitError("checksum", `${file}: ${url} has ${got > size ? "more than the" : `${got} instead of the`} ${size} bytes it should have`, {
+      details: { file, url, expected: size, got },
+    });
+  }
+
   /** Says beforehand if the store is too small. */
   async #checkSpace(): Promise<void> {
     if (this.#total === null) return;
@@ -376,11 +388,8 @@ class Transfer {
         stall.progress();
         throwIfAborted(this.#context.signal);
         const bytes = value as Uint8Array<ArrayBuffer>;
-        if (this.#wanted.size !== null && this.#partial.size + bytes.length > this.#wanted.size) {
-          throw new FewbitError("checksum", `${this.#wanted.file}: ${this.url} sends more than the ${this.#wanted.size} bytes it should have`, {
-            details: { file: this.#wanted.file, url: this.url, expected: this.#wanted.size, got: this.#partial.size + bytes.length },
-          });
-        }
+        const size = this.#partial.size + bytes.length;
+        if (this.#wanted.size !== null && size > this.#wanted.size) this.#checkSize(this.url, size);
         await this.#partial.append(bytes);
         this.#hasher?.update(bytes);
         this.#context.onProgress({ phase: "download", loaded: this.#partial.size, total: this.#total, cached: this.#cached });

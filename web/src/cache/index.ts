@@ -59,7 +59,14 @@ export const cache: FileCache = {
     return entries;
   },
   delete: (modelOrUrl) => remove((model, url) => model === modelOrUrl || url === modelOrUrl),
-  clear: () => remove(() => true),
+  async clear() {
+    let removed = 0;
+    for (const store of await stores()) {
+      removed += (await store.list()).length;
+      await store.clear();
+    }
+    return removed;
+  },
   async persist() {
     if (typeof navigator === "undefined" || !navigator.storage?.persist) return false;
     return (await navigator.storage.persisted()) || navigator.storage.persist();

@@ -39,6 +39,10 @@ export class MemoryStore implements Store {
   async delete(key: string): Promise<void> {
     this.#entries.delete(key);
   }
+
+  async clear(): Promise<void> {
+    this.#entries.clear();
+  }
 }
 
 class MemoryPartial implements PartialFile {

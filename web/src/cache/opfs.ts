@@ -73,6 +73,12 @@ class OpfsStore implements Store {
     for (const name of [`${key}.json`, key, `${key}.partial.json`, `${key}.partial`]) await removeIfThere(this.#folder, name);
   }
 
+  async clear(): Promise<void> {
+    const names: string[] = [];
+    for await (const name of this.#folder.keys()) names.push(name);
+    for (const name of names) await removeIfThere(this.#folder, name);
+  }
+
   async #file(name: string): Promise<File | null> {
     try {
       return await (await this.#folder.getFileHandle(name)).getFile();

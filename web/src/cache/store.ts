@@ -60,6 +60,8 @@ export interface Store {
   list(): Promise<StoredFile[]>;
   /** Removes a file, verified or partial. */
   delete(key: string): Promise<void>;
+  /** Removes everything, also what `list` cannot make sense of. */
+  clear(): Promise<void>;
 }
 
 /**

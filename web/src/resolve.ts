@@ -1,0 +1,143 @@
+/**
+ * From what a caller names to the files that make up the model.
+ */
+import { FewbitError } from "./error.js";
+import { findModel, isRelative, type ManifestModel, parseManifest } from "./manifest.js";
+import type { PlainSource } from "./protocol.js";
+import type { Wanted } from "./cache/download.js";
+
+/** A model's files, before any is fetched. */
+export interface Resolution {
+  readonly name: string;
+  readonly files: readonly Wanted[];
+  /** Files that a folder may have; without one the model still loads. */
+  readonly optional: readonly Wanted[];
+}
+
+/** What a folder in Hugging Face's layout holds beside `config.json` and the weights. */
+const OPTIONAL = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "generation_config.json",
+  "chat_template.jinja",
+  "modules.json",
+  "sentence_bert_config.json",
+  "1_Pooling/config.json",
+];
+const SINGLE = /\.(gguf|safetensors)$/;
+const INDEX = "model.safetensors.index.json";
+const MAX_SHARDS = 1000;
+
+/** Gets a small text, `null` where there is none (404); used for manifests and indexes. */
+export type GetText = (url: string) => Promise<string | null>;
+
+/**
+ * The files of a model that is not given as files.
+ *
+ * @param builtIn where the package's own manifest lies
+ * @throws {FewbitError} `not_found` naming the models there are, `bad_model` for a damaged manifest or index
+ */
+export async function resolve(
+  source: Exclude<PlainSource, { kind: "files" }>,
+  getText: GetText,
+  builtIn: string,
+): Promise<Resolution> {
+  switch (source.kind) {
+    case "name":
+      return byName(source.name, source.baseUrl, getText, builtIn);
+    case "listed":
+      return listed(source);
+    case "url":
+      return byUrl(source.url, getText);
+  }
+}
+
+async function byName(name: string, baseUrl: string, getText: GetText, builtIn: string): Promise<Resolution> {
+  const hostBase = new URL("models/", baseUrl).href;
+  const known: ManifestModel[] = [];
+  for (const [url, isHost] of [
+    [new URL("manifest.json", hostBase).href, true],
+    [builtIn, false],
+  ] as const) {
+    const text = await getText(url).catch((error: unknown) => {
+      if (error instanceof FewbitError && error.code === "aborted") throw error;
+      return null;
+    });
+    // A site without a fewbit host may answer any path with its front page.
+    if (text === null || !text.trimStart().startsWith("{")) continue;
+    const models = parseManifest(parseJson(text, url), url);
+    const model = findModel(models, name);
+    if (model) {
+      const bases = [...(isHost ? [`${hostBase}${encodeURIComponent(model.name)}/`] : []), ...model.bases];
+      return { name: model.name, files: model.files.map((file) => wantedOf(model.name, file, bases)), optional: [] };
+    }
+    known.push(...models);
+  }
+  const names = [...new Set(known.map((model) => model.name))].join(", ");
+  throw new FewbitError("not_found", `no model is named "${name}"${names ? `; there are ${names}` : " (no manifest was found)"}`, {
+    details: { model: name },
+  });
+}
+
+function wantedOf(model: string, file: { name: string; bytes: number; sha256: string }, bases: readonly string[]): Wanted {
+  return {
+    model,
+    file: file.name,
+    urls: bases.map((base) => new URL(file.name, base).href),
+    size: file.bytes,
+    sha256: file.sha256,
+  };
+}
+
+function listed(source: Extract<PlainSource, { kind: "listed" }>): Resolution {
+  const files = source.files.map(({ name, bytes, sha256 }): Wanted => {
+    if (!isRelative(name)) throw new FewbitError("bad_argument", `bad file name ${JSON.stringify(name)}`);
+    return {
+      model: source.name,
+      file: name,
+      urls: [new URL(name, source.baseUrl).href],
+      size: bytes ?? null,
+      sha256: sha256 ?? null,
+    };
+  });
+  return { name: source.name, files, optional: [] };
+}
+
+async function byUrl(url: string, getText: GetText): Promise<Resolution> {
+  const path = new URL(url).pathname;
+  const plain = (file: string, at: string): Wanted => ({ model: null, file, urls: [at], size: null, sha256: null });
+  if (SINGLE.test(path)) {
+    const file = decodeURIComponent(path.slice(path.lastIndexOf("/") + 1));
+    if (path.endsWith(".gguf")) return { name: file, files: [plain(file, url)], optional: [] };
+    throw new FewbitError("bad_argument", `${url}: safetensors need their config.json; give the URL of the folder, with a / at its end`);
+  }
+  const folder = url.endsWith("/") ? url : `${url}/`;
+  const at = (file: string): Wanted => plain(file, new URL(file, folder).href);
+  const index = await getText(new URL(INDEX, folder).href);
+  const weights = index === null ? ["model.safetensors"] : [INDEX, ...shardsOf(parseJson(index, INDEX))];
+  const name = decodeURIComponent(folder.split("/").at(-2) ?? "") || folder;
+  return { name, files: ["config.json", ...weights].map(at), optional: OPTIONAL.map(at) };
+}
+
+/** The files that a sharded checkpoint's index names. */
+function shardsOf(index: unknown): string[] {
+  const map = typeof index === "object" && index !== null ? (index as Record<string, unknown>)["weight_map"] : undefined;
+  if (typeof map !== "object" || map === null) throw new FewbitError("bad_model", `${INDEX}: it has no weight_map`);
+  const shards = [...new Set(Object.values(map))];
+  if (shards.length > MAX_SHARDS) throw new FewbitError("bad_model", `${INDEX}: it names ${shards.length} files`);
+  return shards.map((shard: unknown) => {
+    if (typeof shard !== "string" || !isRelative(shard)) {
+      throw new FewbitError("bad_model", `${INDEX}: bad file name ${JSON.stringify(shard)}`);
+    }
+    return shard;
+  });
+}
+
+function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new FewbitError("bad_model", `${where} is no JSON: ${(error as Error).message}`, { cause: error });
+  }
+}

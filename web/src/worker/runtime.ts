@@ -1,0 +1,214 @@
+/**
+ * The wasm module: which build this browser takes, and what it exports. Relaxed SIMD and threads cannot be probed inside one
+ * module, so there is one for each, chosen by validating a few bytes.
+ */
+import { asFewbitError, FewbitError, throwIfAborted } from "../error.js";
+import type { Hasher } from "../cache/hash.js";
+import type { TensorData, Variant } from "../types.js";
+
+/** A model's file as the module reads it. */
+export interface FileSource {
+  readonly name: string;
+  readonly size: number;
+  /** The bytes at `offset`; a promise of them, or the bytes. */
+  read(offset: number, length: number): Promise<Uint8Array> | Uint8Array;
+}
+
+/** What the module calls while it works. */
+export interface RuntimeHooks {
+  /** Bytes of weights given to the back end. */
+  upload(loaded: number, total: number): void;
+  /** Lets messages in, and throws if the call was aborted. */
+  pause(): Promise<void>;
+}
+
+/** A tensor on its way over the boundary. */
+export interface NamedTensor extends TensorData {
+  readonly name: string;
+}
+
+/** A model inside the module. JSON texts are described in `runtime-wasm/src/message.rs`. */
+export interface RuntimeModel {
+  info(): string;
+  generate(request: string, pause: () => Promise<void>): Promise<RuntimeGeneration>;
+  score(request: string, pause: () => Promise<void>): Promise<string>;
+  embed(request: string, pause: () => Promise<void>): Promise<{ readonly vectors: Float32Array[]; readonly ids: Uint32Array[] }>;
+  forward(tensors: readonly NamedTensor[]): Promise<NamedTensor[]>;
+  tokenize(request: string): Uint32Array;
+  loseDevice(): boolean;
+  free(): void;
+}
+
+/** An answer that is made step by step. */
+export interface RuntimeGeneration {
+  /** The next token as JSON; `undefined` at the end. */
+  next(): Promise<string | undefined>;
+  result(): string;
+  free(): void;
+}
+
+/** The module's exports. */
+export interface Runtime {
+  readonly Sha256: new () => Hasher & { free(): void };
+  loadModel(files: readonly FileSource[], options: string, hooks: RuntimeHooks): Promise<RuntimeModel>;
+  memoryBytes(): number;
+}
+
+/** The module's glue, before and after it is started. */
+interface Glue extends Runtime {
+  default(init: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+}
+
+/** The module, and what is said about it in `model.info`. */
+export interface LoadedRuntime {
+  readonly runtime: Runtime;
+  readonly variant: Variant;
+}
+
+// One literal URL for each file, as bundlers look for them.
+const FILES: Readonly<Record<Variant, () => { glue: URL; wasm: URL }>> = {
+  simd: () => ({
+    glue: new URL("../wasm/simd/fewbit_runtime.js", import.meta.url),
+    wasm: new URL("../wasm/simd/fewbit_runtime_bg.wasm", import.meta.url),
+  }),
+  relaxed: () => ({
+    glue: new URL("../wasm/relaxed/fewbit_runtime.js", import.meta.url),
+    wasm: new URL("../wasm/relaxed/fewbit_runtime_bg.wasm", import.meta.url),
+  }),
+  threads: () => ({
+    glue: new URL("../wasm/threads/fewbit_runtime.js", import.meta.url),
+    wasm: new URL("../wasm/threads/fewbit_runtime_bg.wasm", import.meta.url),
+  }),
+};
+
+const PROBES: Readonly<Record<"simd" | "relaxed" | "threads", readonly number[]>> = {
+  // i8x16.splat, i8x16.popcnt
+  simd: [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
+  // i8x16.relaxed_swizzle
+  relaxed: [
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253,
+    128, 2, 11,
+  ],
+  // a shared memory, i32.atomic.load
+  threads: [
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 5, 4, 1, 3, 1, 1, 10, 11, 1, 9, 0, 65, 0, 254, 16, 2, 0, 26,
+    11,
+  ],
+};
+
+/** What this browser's wasm can do. */
+export interface WasmFeatures {
+  readonly simd: boolean;
+  readonly relaxed: boolean;
+  /** Shared memory that can really be posted: cross-origin isolation alone does not tell (WebKitGTK). */
+  readonly threads: boolean;
+  /** Why there are no threads. */
+  readonly threadsReason: string;
+}
+
+/** Probes this browser. */
+export function wasmFeatures(): WasmFeatures {
+  const takes = (probe: keyof typeof PROBES): boolean => {
+    try {
+      return WebAssembly.validate(new Uint8Array(PROBES[probe]));
+    } catch {
+      return false;
+    }
+  };
+  const threadsReason = whyNoThreads(takes("threads"));
+  return { simd: takes("simd"), relaxed: takes("relaxed"), threads: threadsReason === "", threadsReason };
+}
+
+function whyNoThreads(validates: boolean): string {
+  if (!validates) return "this browser's wasm has no atomics";
+  if (typeof SharedArrayBuffer === "undefined") {
+    return globalThis.crossOriginIsolated === false
+      ? "no SharedArrayBuffer: the page is not cross-origin isolated (COOP and COEP headers)"
+      : "this browser has no SharedArrayBuffer";
+  }
+  try {
+    const { port1, port2 } = new MessageChannel();
+    port1.postMessage(new SharedArrayBuffer(1));
+    port1.close();
+    port2.close();
+    return "";
+  } catch {
+    return "SharedArrayBuffer cannot be posted: the page is not cross-origin isolated (COOP and COEP headers)";
+  }
+}
+
+/** The builds that this browser takes, best first. */
+export function variantsFor(features: WasmFeatures, wanted: Variant | null, threads: number): Variant[] {
+  if (!features.simd) throw new FewbitError("unsupported", "this browser's WebAssembly has no SIMD");
+  const takes: Variant[] = [];
+  if (features.threads && features.relaxed && threads > 1) takes.push("threads");
+  if (features.relaxed) takes.push("relaxed");
+  takes.push("simd");
+  if (wanted === null) return takes;
+  const able = wanted === "threads" ? features.threads && features.relaxed : wanted === "relaxed" ? features.relaxed : true;
+  if (!able) {
+    const why = wanted === "threads" && features.relaxed ? features.threadsReason : "this browser's wasm has no relaxed SIMD";
+    throw new FewbitError("unsupported", `wasm variant ${wanted}: ${why}`, { details: { variant: wanted } });
+  }
+  return [wanted];
+}
+
+/** Loads the first of `variants` that is there. */
+export async function loadRuntime(
+  variants: readonly Variant[],
+  assetsUrl: string | null,
+  signal: AbortSignal,
+  onStep: (step: number) => void,
+): Promise<LoadedRuntime> {
+  let missing: FewbitError | null = null;
+  for (const variant of variants) {
+    throwIfAborted(signal);
+    const { glue, wasm } = assetsUrl === null ? FILES[variant]() : filesAt(variant, assetsUrl);
+    const module = await compile(wasm, signal).catch((error: unknown) => {
+      throwIfAborted(signal);
+      if (error instanceof FewbitError && error.code === "not_found") {
+        missing = error;
+        return null;
+      }
+      throw error;
+    });
+    // A host may have built only some of them.
+    if (module === null) continue;
+    onStep(1);
+    const exports = (await import(/* @vite-ignore */ /* webpackIgnore: true */ glue.href)) as Glue;
+    await exports.default({ module_or_path: module });
+    onStep(2);
+    return { runtime: exports, variant };
+  }
+  throw missing ?? new FewbitError("not_found", "no wasm module was found");
+}
+
+function filesAt(variant: Variant, assetsUrl: string): { glue: URL; wasm: URL } {
+  const folder = new URL(`wasm/${variant}/`, assetsUrl);
+  return { glue: new URL("fewbit_runtime.js", folder), wasm: new URL("fewbit_runtime_bg.wasm", folder) };
+}
+
+async function compile(url: URL, signal: AbortSignal): Promise<WebAssembly.Module> {
+  let response: Response;
+  try {
+    response = await fetch(url, { signal });
+  } catch (error) {
+    throw new FewbitError("network", `${url.href}: ${(error as Error).message}`, { details: { url: url.href }, cause: error });
+  }
+  if (!response.ok) {
+    await response.body?.cancel();
+    throw new FewbitError(response.status === 404 ? "not_found" : "http", `${url.href} answered ${response.status}`, {
+      details: { url: url.href, status: response.status },
+    });
+  }
+  try {
+    // Streaming compilation insists on the right type, which not every server gives.
+    const typed = response.headers.get("Content-Type")?.startsWith("application/wasm") === true;
+    return typed ? await WebAssembly.compileStreaming(response) : await WebAssembly.compile(await response.arrayBuffer());
+  } catch (error) {
+    throwIfAborted(signal);
+    const { message } = asFewbitError(error);
+    const csp = /unsafe-eval|Content.Security.Policy/i.test(message) ? " (the page's CSP needs script-src 'wasm-unsafe-eval')" : "";
+    throw new FewbitError("unsupported", `${url.href} does not compile: ${message}${csp}`, { cause: error });
+  }
+}

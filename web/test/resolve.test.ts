@@ -1,0 +1,117 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { plainSource } from "../src/load.js";
+import { findModel, parseManifest } from "../src/manifest.js";
+import type { PlainSource } from "../src/protocol.js";
+import { resolve } from "../src/resolve.js";
+
+const MANIFEST = readFileSync(new URL("../../host/models.json", import.meta.url), "utf8");
+const BUILT_IN = "https://cdn.example/fewbit/models.json";
+
+function site(files: Record<string, string>): (url: string) => Promise<string | null> {
+  return async (url) => files[url] ?? null;
+}
+
+describe("the manifest that the package carries", () => {
+  it("names models that a browser can load", () => {
+    const models = parseManifest(JSON.parse(MANIFEST), "models.json");
+    for (const model of models) expect(model.bases.length).toBeGreaterThan(0);
+    expect(findModel(models, "smollm2")?.name).toBe("smollm2-135m-instruct");
+  });
+
+  it.each([
+    ["no object", "[]"],
+    ["no models", "{}"],
+    ["a model without name", '{"models":[{}]}'],
+    ["a model without files", '{"models":[{"name":"a","files":[]}]}'],
+    ["a file that leaves its folder", '{"models":[{"name":"a","files":[{"name":"../x","bytes":1,"sha256":"00"}]}]}'],
+    ["a file without sha256", '{"models":[{"name":"a","files":[{"name":"x","bytes":1}]}]}'],
+    ["a file of no size", '{"models":[{"name":"a","files":[{"name":"x","bytes":-1}]}]}'],
+  ])("is refused with %s", (_what, json) => {
+    expect(() => parseManifest(JSON.parse(json), "x.json")).toThrow(expect.objectContaining({ code: "bad_model" }));
+  });
+});
+
+describe("a model", () => {
+  it("by name comes from the host first, then from Hugging Face", async () => {
+    const files = site({ "https://host.example/models/manifest.json": MANIFEST });
+    const { name, files: wanted } = await resolve({ kind: "name", name: "smollm2", baseUrl: "https://host.example/" }, files, BUILT_IN);
+    expect(name).toBe("smollm2-135m-instruct");
+    expect(wanted).toHaveLength(1);
+    expect(wanted[0]?.urls[0]).toBe("https://host.example/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
+    expect(wanted[0]?.urls[1]).toMatch(/^https:\/\/huggingface\.co\/.+\/resolve\/.+\.gguf$/);
+    expect(wanted[0]?.sha256).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  it("by name comes from Hugging Face where there is no host, even if the site answers every path", async () => {
+    const files = site({ "https://host.example/models/manifest.json": "<!doctype html>", [BUILT_IN]: MANIFEST });
+    const { files: wanted } = await resolve({ kind: "name", name: "minilm", baseUrl: "https://host.example/" }, files, BUILT_IN);
+    expect(wanted.map(({ file }) => file)).toContain("1_Pooling/config.json");
+    expect(wanted.every(({ urls }) => urls.every((url) => url.startsWith("https://huggingface.co/")))).toBe(true);
+  });
+
+  it("of an unknown name is refused with the names there are", async () => {
+    const source = { kind: "name", name: "gpt-5", baseUrl: "https://host.example/" } as const;
+    await expect(resolve(source, site({ [BUILT_IN]: MANIFEST }), BUILT_IN)).rejects.toMatchObject({
+      code: "not_found",
+      message: expect.stringContaining("smollm2-135m-instruct") as string,
+    });
+  });
+
+  it("by the URL of a folder has its shards and its optional files", async () => {
+    const index = JSON.stringify({ weight_map: { a: "model-1.safetensors", b: "model-2.safetensors", c: "model-1.safetensors" } });
+    const files = site({ "https://x.example/llama/model.safetensors.index.json": index });
+    const found = await resolve({ kind: "url", url: "https://x.example/llama/" }, files, BUILT_IN);
+    expect(found.name).toBe("llama");
+    expect(found.files.map(({ file }) => file)).toEqual([
+      "config.json",
+      "model.safetensors.index.json",
+      "model-1.safetensors",
+      "model-2.safetensors",
+    ]);
+    expect(found.optional.map(({ file }) => file)).toContain("tokenizer.json");
+    const single = await resolve({ kind: "url", url: "https://x.example/bert" }, files, BUILT_IN);
+    expect(single.files.map(({ urls }) => urls[0])).toContain("https://x.example/bert/model.safetensors");
+  });
+
+  it("with an index that leaves its folder is refused", async () => {
+    const index = JSON.stringify({ weight_map: { a: "../../secret" } });
+    const files = site({ "https://x.example/llama/model.safetensors.index.json": index });
+    await expect(resolve({ kind: "url", url: "https://x.example/llama/" }, files, BUILT_IN)).rejects.toMatchObject({ code: "bad_model" });
+  });
+
+  it("by the URL of a GGUF file is that file", async () => {
+    const { files } = await resolve({ kind: "url", url: "https://x.example/a%20b.gguf?download=1" }, site({}), BUILT_IN);
+    expect(files).toMatchObject([{ file: "a b.gguf", urls: ["https://x.example/a%20b.gguf?download=1"] }]);
+  });
+});
+
+describe("what a caller gives", () => {
+  const options = { baseUrl: "https://host.example/app" };
+  it.each<[string, Parameters<typeof plainSource>[0], PlainSource]>([
+    ["a name", "smollm2", { kind: "name", name: "smollm2", baseUrl: "https://host.example/app/" }],
+    ["a URL", "https://x.example/m/", { kind: "url", url: "https://x.example/m/" }],
+    ["a URL object", new URL("https://x.example/m.gguf"), { kind: "url", url: "https://x.example/m.gguf" }],
+    [
+      "a list with a base",
+      { name: "n", baseUrl: "https://x.example/n", files: [{ name: "config.json", bytes: 3 }] },
+      { kind: "listed", name: "n", baseUrl: "https://x.example/n/", files: [{ name: "config.json", bytes: 3 }] },
+    ],
+  ])("as %s", (_what, source, plain) => {
+    expect(plainSource(source, options)).toEqual(plain);
+  });
+
+  it("as files of one folder loses the folder's name", () => {
+    const file = (name: string): { name: string; data: ArrayBuffer } => ({ name, data: new ArrayBuffer(1) });
+    const plain = plainSource([file("m/config.json"), file("m/1_Pooling/config.json")], options);
+    expect(plain.kind === "files" && plain.files.map(({ name }) => name)).toEqual(["config.json", "1_Pooling/config.json"]);
+  });
+
+  it.each<[string, Parameters<typeof plainSource>[0]]>([
+    ["nothing", ""],
+    ["no files", []],
+    ["a relative URL without a page", "./m.gguf"],
+  ])("as %s is refused", (_what, source) => {
+    expect(() => plainSource(source, options)).toThrow(expect.objectContaining({ code: "bad_argument" }));
+  });
+});
