@@ -4,11 +4,13 @@
 //! date is left alone: a second run does nothing twice.
 
 mod build;
+mod demo;
 mod process;
 mod progress;
 mod project;
 mod setup;
 mod stamp;
+mod test;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,10 @@ enum Task {
     Setup,
     /// Build the npm package into dist/web and the command into target/release/fewbit.
     Build(build::Args),
+    /// Show it: build the least, download the model, open the page.
+    Demo(demo::Args),
+    /// Run the tests: first what needs no browser, then the browsers.
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
@@ -53,5 +59,7 @@ fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         Task::Setup => setup::everything(&project, &progress),
         Task::Build(args) => build::run(&project, &progress, args),
+        Task::Demo(args) => demo::run(&project, &progress, args),
+        Task::Test(args) => test::run(&project, &progress, args),
     }
 }

@@ -16,7 +16,7 @@ impl Progress {
         }
     }
 
-    /// Starts a step. It ends by [`Step::done`] or [`Step::skipped`]; dropped without, it failed.
+    /// Starts a step. It ends by [`Step::done`]; dropped without, it failed.
     pub(crate) fn step(&self, what: impl Into<String>) -> Step<'_> {
         let what = what.into();
         let bar = self.bars.add(ProgressBar::new_spinner());
@@ -71,11 +71,6 @@ impl Step<'_> {
             format!(": {note}")
         };
         let line = format!("✓ {}{note} ({seconds:.1} s)", self.what);
-        self.end(&line);
-    }
-
-    pub(crate) fn skipped(self, why: &str) {
-        let line = format!("- {}: {why}", self.what);
         self.end(&line);
     }
 

@@ -14,7 +14,7 @@ use crate::build::cargo;
 use crate::process;
 use crate::progress::Progress;
 use crate::project::{Project, executable};
-use crate::setup::npm;
+use crate::setup::{npm, rust};
 use crate::stamp::{Inputs, Stamp};
 
 /// The name of the files a page loads: `NAME.js` and `NAME_bg.wasm`.
@@ -70,9 +70,10 @@ pub(crate) fn build(
     variants: &[&Variant],
     optimize: Optimize,
 ) -> Result<()> {
+    rust::wasm_target(project, progress)?;
     let bindgen = build_bindgen(project, progress)?;
     let wasm_opt = match optimize {
-        Optimize::Yes => npm::wasm_opt(project, progress)?,
+        Optimize::Yes => Some(npm::wasm_opt(project, progress)?),
         Optimize::No => None,
     };
     for variant in variants {

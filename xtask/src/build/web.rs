@@ -13,7 +13,11 @@ use crate::stamp::{Inputs, Stamp};
 pub(crate) fn build(project: &Project, progress: &Progress) -> Result<()> {
     npm::ci(project, progress, "web")?;
     let web = project.root().join("web");
-    let stamp = Stamp::new(project, "web", Inputs::new().tree(&web)?);
+    // The package carries the list of models too.
+    let inputs = Inputs::new()
+        .tree(&web)?
+        .file(&project.root().join("host/models.json"))?;
+    let stamp = Stamp::new(project, "web", inputs);
     if stamp.holds(&project.dist_web().join("index.js")) {
         return Ok(());
     }

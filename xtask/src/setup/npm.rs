@@ -4,35 +4,50 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::process;
 use crate::progress::Progress;
 use crate::project::{Project, find_program};
+use crate::setup::system::{self, Need};
 use crate::stamp::{Inputs, Stamp};
 
 /// How long a download of packages may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// What to type where Node is missing.
-pub(crate) const INSTALL_NODE: &str = if cfg!(target_os = "macos") {
-    "brew install node"
-} else if cfg!(windows) {
-    "winget install OpenJS.NodeJS.LTS"
-} else {
-    "sudo apt-get install --no-install-recommends nodejs npm"
+/// The folders with a lock file of their own.
+pub(crate) const FOLDERS: &[&str] = &["web", "browser-tests"];
+
+const NODE: Need = Need {
+    what: "Node.js",
+    purpose: "compiles the TypeScript and runs its tests",
+    programs: &["node"],
+    files: &[],
+    debian: &["nodejs", "npm"],
+    macos: "brew install node",
+    windows: "winget install OpenJS.NodeJS.LTS",
 };
 
+/// Node and npm, or what to type for them.
+pub(crate) fn node(project: &Project, progress: &Progress) -> Result<()> {
+    if available() {
+        return Ok(());
+    }
+    system::install(project, progress, &[&NODE])?;
+    if !available() {
+        bail!("there is no Node.js with npm");
+    }
+    Ok(())
+}
+
 /// Whether both `node` and `npm` can be called.
-pub(crate) fn available() -> bool {
+fn available() -> bool {
     find_program("node").is_some() && find_program("npm").is_some()
 }
 
 /// `npm`, in `dir`.
 pub(crate) fn command(dir: &Path) -> Result<Command> {
-    let npm = find_program("npm").with_context(|| {
-        format!("npm is not installed; type:\n\n    {INSTALL_NODE}\n\nand try again")
-    })?;
+    let npm = find_program("npm").context("npm is not installed; `cargo xtask setup` says how")?;
     let mut command = Command::new(npm);
     command.current_dir(dir);
     Ok(command)
@@ -43,6 +58,10 @@ pub(crate) fn command(dir: &Path) -> Result<Command> {
 /// Packages' own install scripts are not run: none of ours needs one.
 pub(crate) fn ci(project: &Project, progress: &Progress, dir: &str) -> Result<()> {
     let folder = project.root().join(dir);
+    if !folder.join("package-lock.json").is_file() {
+        return Ok(());
+    }
+    node(project, progress)?;
     let inputs = Inputs::new()
         .file(&folder.join("package.json"))?
         .file(&folder.join("package-lock.json"))?;
@@ -63,17 +82,10 @@ pub(crate) fn ci(project: &Project, progress: &Progress, dir: &str) -> Result<()
     Ok(())
 }
 
-/// Binaryen's `wasm-opt`, a Node script; `None`, with a note, where there is no Node.
-pub(crate) fn wasm_opt(project: &Project, progress: &Progress) -> Result<Option<PathBuf>> {
-    if !available() {
-        progress.say(format!(
-            "- wasm-opt: left out, modules stay larger: there is no Node; type: {INSTALL_NODE}"
-        ));
-        return Ok(None);
-    }
+/// Binaryen's `wasm-opt`, a Node script.
+pub(crate) fn wasm_opt(project: &Project, progress: &Progress) -> Result<PathBuf> {
     ci(project, progress, "xtask/npm")?;
-    let script = project
+    Ok(project
         .root()
-        .join("xtask/npm/node_modules/binaryen/bin/wasm-opt");
-    Ok(script.is_file().then_some(script))
+        .join("xtask/npm/node_modules/binaryen/bin/wasm-opt"))
 }
