@@ -5,6 +5,8 @@
 
 mod build;
 mod demo;
+mod package;
+mod peers;
 mod process;
 mod progress;
 mod project;
@@ -41,6 +43,10 @@ enum Task {
     Demo(demo::Args),
     /// Run the tests: first what needs no browser, then the browsers.
     Test(test::Args),
+    /// Make the npm package's tarball in dist/, and say what a page downloads of it.
+    Package(package::Args),
+    /// Measure fewbit against other packages, in turn in one browser.
+    BenchPeers(peers::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,5 +67,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Build(args) => build::run(&project, &progress, args),
         Task::Demo(args) => demo::run(&project, &progress, args),
         Task::Test(args) => test::run(&project, &progress, args),
+        Task::Package(args) => package::run(&project, &progress, args),
+        Task::BenchPeers(args) => peers::run(&project, &progress, args),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ pub(crate) fn library(project: &Project, progress: &Progress) -> Result<()> {
         npm::command(&staging)?.args(["pack", "--ignore-scripts", &name]),
         Duration::from_secs(300),
     )?;
-    let archive = only_archive(&staging)?;
+    let archive = npm::only_archive(&staging)?;
     if let Some(expected) = package.sha256 {
         let bytes = fs::read(&archive).with_context(|| format!("read {}", archive.display()))?;
         let found: String = Sha256::digest(&bytes)
@@ -116,18 +116,4 @@ pub(crate) fn library(project: &Project, progress: &Progress) -> Result<()> {
     stamp.set()?;
     step.done();
     Ok(())
-}
-
-/// The one `.tgz` that `npm pack` left.
-fn only_archive(folder: &Path) -> Result<PathBuf> {
-    let entries = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
-    for entry in entries {
-        let path = entry
-            .with_context(|| format!("list {}", folder.display()))?
-            .path();
-        if path.extension().is_some_and(|extension| extension == "tgz") {
-            return Ok(path);
-        }
-    }
-    bail!("npm pack left no archive in {}", folder.display())
 }

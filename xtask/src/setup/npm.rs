@@ -1,5 +1,6 @@
 //! npm packages: the ones this program uses, and `npm ci` where a folder has a lock file.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -88,4 +89,18 @@ pub(crate) fn wasm_opt(project: &Project, progress: &Progress) -> Result<PathBuf
     Ok(project
         .root()
         .join("xtask/npm/node_modules/binaryen/bin/wasm-opt"))
+}
+
+/// The one `.tgz` that `npm pack` left.
+pub(crate) fn only_archive(folder: &Path) -> Result<PathBuf> {
+    let entries = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+    for entry in entries {
+        let path = entry
+            .with_context(|| format!("list {}", folder.display()))?
+            .path();
+        if path.extension().is_some_and(|extension| extension == "tgz") {
+            return Ok(path);
+        }
+    }
+    bail!("npm pack left no archive in {}", folder.display())
 }

@@ -1,0 +1,40 @@
+//! `cargo xtask bench-peers`: fewbit and the packages people use instead, in turn in one browser.
+
+use std::ffi::OsString;
+
+use anyhow::{Result, bail};
+
+use crate::build::{cargo, wasm, web};
+use crate::process;
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::setup::{browsers, duckdb, npm};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Given to the benchmark; `-- --help` shows what it knows.
+    #[arg(last = true)]
+    benchmark: Vec<OsString>,
+}
+
+pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result<()> {
+    if !project
+        .root()
+        .join("browser-tests/package-lock.json")
+        .is_file()
+    {
+        bail!("browser-tests has no package-lock.json: there are no peers to measure");
+    }
+    browsers::chromium(project, progress)?;
+    duckdb::library(project, progress)?;
+    npm::ci(project, progress, "browser-tests")?;
+    let variants = wasm::choose(&[])?;
+    wasm::build(project, progress, &variants, wasm::Optimize::Yes)?;
+    web::build(project, progress)?;
+    let mut bench = cargo::command(project);
+    bench
+        .args(["run", "--release", "-p", "fewbit-browser-tests"])
+        .args(["--bin", "bench-peers", "--"])
+        .args(&args.benchmark);
+    process::run_in_front(&mut bench)
+}
