@@ -5,6 +5,7 @@
 
 #[cfg(feature = "webdriver")]
 pub mod browser;
+pub mod cli;
 pub mod job;
 pub mod runner;
 pub mod store;

@@ -1,7 +1,9 @@
 //! A model's files on disk, wherever they came from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::StoreError;
+use super::manifest::is_plain_name;
 use crate::job::JobFile;
 
 /// A model as a runner gets it.
@@ -37,4 +39,80 @@ impl ModelFiles {
             })
             .collect()
     }
+}
+
+/// A model's folder and its direct subfolders (such as `1_Pooling/`); hidden files are left out.
+pub(crate) fn in_folder(folder: &Path) -> Result<ModelFiles, StoreError> {
+    let folder = folder
+        .canonicalize()
+        .map_err(|e| StoreError::io(folder, &e))?;
+    let mut files = Vec::new();
+    for (name, path) in plain_entries(&folder)? {
+        if path.is_dir() {
+            for (inner, path) in plain_entries(&path)? {
+                push(&mut files, format!("{name}/{inner}"), path);
+            }
+        } else {
+            push(&mut files, name, path);
+        }
+    }
+    let is_weights = |name: &str| name.ends_with(".gguf") || name.ends_with(".safetensors");
+    if !files.iter().any(|file| is_weights(&file.name)) {
+        return Err(StoreError::NoModelFiles(folder));
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(ModelFiles {
+        name: last_part(&folder),
+        in_store: false,
+        folder,
+        files,
+    })
+}
+
+/// A single model file: a GGUF by itself, a safetensors file with the config and tokenizer beside it.
+pub(crate) fn single(path: &Path) -> Result<ModelFiles, StoreError> {
+    let path = path.canonicalize().map_err(|e| StoreError::io(path, &e))?;
+    if let (Some("safetensors"), Some(folder)) =
+        (path.extension().and_then(|e| e.to_str()), path.parent())
+    {
+        return in_folder(folder);
+    }
+    let mut files = Vec::new();
+    push(&mut files, last_part(&path), path.clone());
+    Ok(ModelFiles {
+        name: last_part(&path),
+        in_store: false,
+        folder: path.parent().map(Path::to_path_buf).unwrap_or_default(),
+        files,
+    })
+}
+
+fn plain_entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
+    let entries = std::fs::read_dir(folder).map_err(|e| StoreError::io(folder, &e))?;
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            is_plain_name(&name).then(|| (name, entry.path()))
+        })
+        .collect())
+}
+
+fn push(files: &mut Vec<ModelFile>, name: String, path: PathBuf) {
+    let Ok(metadata) = std::fs::metadata(&path) else {
+        return;
+    };
+    if metadata.is_file() {
+        files.push(ModelFile {
+            name,
+            path,
+            bytes: metadata.len(),
+            sha256: None,
+        });
+    }
+}
+
+fn last_part(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
 }
