@@ -2,8 +2,14 @@
 
 mod block;
 mod data_type;
+mod decode;
+mod encode;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod host;
 
 pub use block::BlockFormat;
 pub use data_type::{DataType, ElementType};
+pub use decode::{DecodeError, decode, decode_block};
+pub use encode::{EncodeError, encode};
 pub use host::{Tensor, TensorError};
