@@ -1,15 +1,17 @@
 //! Real browsers, driven by WebDriver.
 //!
 //! [`find`] tells which browsers and drivers a machine has, [`process`] starts them so that nothing outlives us,
-//! [`session`] opens one browser with a fresh profile, [`probe`] asks it what it can do. What is particular to one browser (flags, capabilities, where it is installed) is one file:
+//! [`session`] opens one browser with a fresh profile, [`probe`] asks it what it can do, and [`page`] gives jobs to the
+//! host's runner page. What is particular to one browser (flags, capabilities, where it is installed) is one file:
 //! [`chromium`] (Chrome and Edge), [`firefox`], [`webkit`] (WebKitGTK, which stands in for Safari on Linux) and
 //! [`safari`].
 //!
-//! Adding a browser: one such file, one variant of [`Browser`](crate::target::Browser), one arm in [`find`] and in [`session`].
+//! Adding a browser: one such file, one variant of [`Browser`], one arm in [`find`] and in [`session`].
 
 mod chromium;
 mod find;
 mod firefox;
+mod page;
 mod probe;
 mod process;
 mod safari;
@@ -21,6 +23,7 @@ use std::path::PathBuf;
 use crate::target::Browser;
 
 pub use find::{Installed, find};
+pub use page::{JobFailure, PageEvent, RunnerPage};
 pub use probe::{Adapter, Features, Probe};
 pub use process::sweep;
 pub use session::{Hardware, Session, SessionInfo, SessionOptions};

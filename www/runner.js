@@ -1,0 +1,242 @@
+// The page that the `fewbit` command drives. Jobs and results are the JSON of `host/src/job.rs`; the command starts a
+// job, polls it for events, and may abort it:
+//
+//   fewbitRunner.start(job)  → id
+//   fewbitRunner.poll(id)    → JSON text { events, beat, done: null | { result } | { error }, console }
+//   fewbitRunner.abort(id)   → the job then ends with the error code `aborted`
+//
+// Events are { stage }, { loaded: { bytes, of } } and { token: { text, count } }.
+
+import { load } from "/fewbit/index.js";
+
+const jobs = new Map();
+let lastId = 0;
+let model = null;
+
+const state = document.getElementById("state");
+const output = document.getElementById("output");
+
+/** What the page would have written to its console, for the report of a failure. */
+const messages = [];
+function remember(level, parts) {
+  const text = parts.map((part) => (part instanceof Error ? `${part}\n${part.stack ?? ""}` : String(part))).join(" ");
+  messages.push(`${level}: ${text}`.slice(0, 2000));
+  if (messages.length > 100) messages.shift();
+}
+for (const level of ["error", "warn"]) {
+  const original = console[level].bind(console);
+  console[level] = (...parts) => {
+    remember(level, parts);
+    original(...parts);
+  };
+}
+addEventListener("error", (event) => remember("uncaught", [event.error ?? event.message]));
+addEventListener("unhandledrejection", (event) => remember("unhandled", [event.reason]));
+addEventListener("securitypolicyviolation", (event) => {
+  remember("blocked", [`${event.violatedDirective} forbids ${event.blockedURI || event.sourceFile}`]);
+});
+
+const failure = (code, message) => Object.assign(new Error(message), { code });
+
+function start(job) {
+  const id = ++lastId;
+  const entry = { events: [], done: null, controller: new AbortController() };
+  jobs.set(id, entry);
+  state.textContent = `${job.kind} …`;
+  const finish = (done) => {
+    entry.done = done;
+    state.textContent = done.error ? `${job.kind}: ${done.error.code}: ${done.error.message}` : `${job.kind}: done`;
+  };
+  run(job, entry).then(
+    (result) => finish({ result }),
+    (error) => {
+      remember("job", [error]);
+      finish({ error: { code: String(error?.code ?? error?.name ?? "error"), message: String(error?.message ?? error) } });
+    },
+  );
+  return id;
+}
+
+function poll(id) {
+  const entry = jobs.get(id);
+  if (!entry) {
+    const error = { code: "no_job", message: `there is no job ${id}: the page was loaded again` };
+    return JSON.stringify({ events: [], beat: performance.now(), done: { error }, console: messages });
+  }
+  const events = entry.events.splice(0);
+  if (entry.done) jobs.delete(id);
+  return JSON.stringify({ events, beat: performance.now(), done: entry.done, console: entry.done?.error ? messages : [] });
+}
+
+function abort(id) {
+  jobs.get(id)?.controller.abort();
+}
+
+const kinds = { load: loadModel, generate, score, embed, forward, dispose };
+
+async function run(job, entry) {
+  if (!Object.hasOwn(kinds, job.kind)) throw failure("bad_job", `unknown kind of job: ${job.kind}`);
+  return kinds[job.kind](job, entry);
+}
+
+function loaded() {
+  if (!model) throw failure("no_model", "no model is loaded");
+  return model;
+}
+
+async function loadModel(job, entry) {
+  dispose();
+  const options = job.options ?? {};
+  const began = performance.now();
+  let stage = "";
+  model = await load(
+    {
+      name: job.model.name,
+      baseUrl: new URL(job.model.base, location.href),
+      files: job.model.files.map(({ name, bytes, sha256 }) => ({ name, bytes, ...(sha256 ? { sha256 } : {}) })),
+    },
+    {
+      backend: job.backend,
+      signal: entry.controller.signal,
+      ...(options.threads ? { threads: options.threads } : {}),
+      ...(options.context ? { contextLength: options.context } : {}),
+      ...(options.activations ? { activations: options.activations } : {}),
+      ...(options.variant ? { variant: options.variant } : {}),
+      onProgress({ phase, loaded, total }) {
+        if (phase !== stage) entry.events.push({ stage: (stage = phase) });
+        if (phase === "download" || phase === "upload") entry.events.push({ loaded: { bytes: loaded, of: total ?? loaded } });
+      },
+    },
+  );
+  const { info } = model;
+  const onGpu = info.backend === "webgpu";
+  const simd = { simd: ["simd128"], relaxed: ["simd128", "relaxed-simd"], threads: ["simd128", "relaxed-simd", "threads"] };
+  return {
+    backend: info.backend,
+    variant: info.variant,
+    adapter: onGpu && info.adapter ? adapter(info.adapter) : null,
+    features: [...(simd[info.variant] ?? []), ...(onGpu ? (info.adapter?.features ?? []) : [])],
+    threads_asked: info.threads.asked,
+    threads: info.threads.got,
+    activations: info.activations,
+    model: {
+      architecture: info.architecture,
+      block_format: info.blockFormat,
+      bits_per_weight: info.bitsPerWeight,
+      context: info.contextLength,
+    },
+    load_ms: performance.now() - began,
+    compile_ms: info.timings.build,
+    memory: { wasm: info.memoryBytes },
+  };
+}
+
+function adapter({ name, software, fingerprint }) {
+  return { name, vendor: null, driver: null, software, fingerprint };
+}
+
+async function generate(job, entry) {
+  const { sampling = {} } = job;
+  const answer = loaded().generate(prompt(job.prompt), {
+    maxTokens: job.max_tokens,
+    temperature: sampling.greedy ? 0 : (sampling.temperature ?? 0.8),
+    ...(sampling.top_k ? { topK: sampling.top_k } : {}),
+    ...(sampling.top_p ? { topP: sampling.top_p } : {}),
+    ...(sampling.min_p ? { minP: sampling.min_p } : {}),
+    ...(sampling.repetition_penalty ? { repetitionPenalty: sampling.repetition_penalty } : {}),
+    ...(sampling.seed != null ? { seed: sampling.seed } : {}),
+    stop: job.stop ?? [],
+    ignoreEos: Boolean(job.ignore_eos),
+    signal: entry.controller.signal,
+  });
+  let count = 0;
+  let text = "";
+  for await (const token of answer) {
+    count += 1;
+    text += token.text;
+    output.textContent = text;
+    entry.events.push({ token: { text: token.text, count } });
+    // A test destroys the GPU device after so many tokens; the text must go on unchanged.
+    if (count === job.lose_device_after && !(await loaded().debug.loseDevice())) {
+      throw failure("no_device", "there is no device to lose");
+    }
+  }
+  const result = await answer.result;
+  const { timings } = result;
+  return {
+    prompt_ids: result.promptIds,
+    ids: result.ids,
+    text: result.text,
+    finish_reason: result.finishReason,
+    cached_tokens: result.usage.cachedTokens,
+    time_to_first_token_ms: timings.timeToFirstToken,
+    prefill_ms: timings.prefill,
+    decode_ms: timings.decode,
+    prefill_tokens_per_second: finite(timings.prefillTokensPerSecond),
+    decode_tokens_per_second: result.ids.length > 1 ? finite(timings.decodeTokensPerSecond) : null,
+    memory: { wasm: await loaded().memoryBytes() },
+  };
+}
+
+function prompt({ text, messages: chat, ids }) {
+  return ids ?? (chat ? { messages: chat } : text);
+}
+
+const finite = (value) => (Number.isFinite(value) ? value : null);
+
+async function score(job, entry) {
+  const began = performance.now();
+  const { ids, scores, meanNll } = await loaded().score(job.ids ?? job.text, { signal: entry.controller.signal });
+  return {
+    ids,
+    nll: scores.map(({ nll }) => nll),
+    best: scores.map(({ best }) => best),
+    mean_nll: meanNll,
+    elapsed_ms: performance.now() - began,
+  };
+}
+
+async function embed(job, entry) {
+  const began = performance.now();
+  const { vectors, ids } = await loaded().embedWithIds(job.texts, { signal: entry.controller.signal });
+  const embeddings = vectors.map((vector, index) => ({ input_ids: ids[index], embedding: [...vector] }));
+  return { embeddings, elapsed_ms: performance.now() - began };
+}
+
+async function forward(job, entry) {
+  const inputs = {};
+  for (const [name, { data_type, shape, data }] of Object.entries(job.inputs)) {
+    inputs[name] = { type: data_type, shape, data: fromBase64(data) };
+  }
+  const began = performance.now();
+  const found = await loaded().forward(inputs, { signal: entry.controller.signal });
+  const elapsed_ms = performance.now() - began;
+  const outputs = {};
+  for (const [name, { type, shape, data }] of Object.entries(found)) {
+    if (job.outputs?.length && !job.outputs.includes(name)) continue;
+    outputs[name] = { data_type: type, shape: [...shape], data: toBase64(data) };
+  }
+  return { outputs, elapsed_ms };
+}
+
+function dispose() {
+  model?.dispose();
+  model = null;
+  return null;
+}
+
+function fromBase64(text) {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+function toBase64(bytes) {
+  const parts = [];
+  for (let i = 0; i < bytes.length; i += 0x8000) parts.push(String.fromCharCode(...bytes.subarray(i, i + 0x8000)));
+  return btoa(parts.join(""));
+}
+
+window.fewbitRunner = { start, poll, abort };
+state.textContent = "ready";
