@@ -1,1 +1,4 @@
 //! native-backends
+
+#[cfg(feature = "wgpu")]
+pub mod adapters;

@@ -9,11 +9,13 @@
 //! Adding a browser: one such file, one variant of [`Browser`], one arm in [`find`] and in [`session`].
 
 mod chromium;
+pub mod doctor;
 mod find;
 mod firefox;
 mod page;
 mod probe;
 mod process;
+mod runner;
 mod safari;
 mod session;
 mod webkit;
@@ -26,7 +28,13 @@ pub use find::{Installed, find};
 pub use page::{JobFailure, PageEvent, RunnerPage};
 pub use probe::{Adapter, Features, Probe};
 pub use process::sweep;
+pub use runner::{BrowserOptions, BrowserRunner, Pages};
 pub use session::{Hardware, Session, SessionInfo, SessionOptions};
+
+/// Whether this machine has a GPU to ask for: on Linux its device file, elsewhere taken for granted.
+pub fn has_gpu() -> bool {
+    session::gpu_device().is_some()
+}
 
 /// Why a browser could not be started or used.
 #[derive(Debug, thiserror::Error)]

@@ -107,21 +107,18 @@ impl Probe {
         })
     }
 
-    /// Asks for a WebGPU adapter only.
-    pub(super) async fn adapter(session: &mut Session) -> Result<Option<Adapter>, BrowserError> {
+    /// Asks for a WebGPU adapter only: it, or why there is none.
+    pub(super) async fn adapter(
+        session: &mut Session,
+    ) -> Result<(Option<Adapter>, Option<String>), BrowserError> {
         let found = session
             .work(SCRIPT, json!({ "only": "webgpu" }), LIMIT)
             .await?;
-        Ok(adapter(&found)?.0)
+        adapter(&found)
     }
 }
 
 impl Adapter {
-    /// Its name, and that it is software if so.
-    pub fn label(&self) -> &str {
-        &self.name
-    }
-
     /// As it goes into results.
     pub fn info(&self) -> AdapterInfo {
         AdapterInfo {

@@ -82,10 +82,20 @@ pub struct SessionInfo {
     pub flags: Vec<String>,
     /// What was tried before: for example why the adapter is a software one.
     pub notes: Vec<String>,
+    /// The WebGPU adapter, where one was asked for and found.
+    pub adapter: Option<Adapter>,
+    /// Why there is none, where one was asked for.
+    pub no_adapter: Option<String>,
 }
 
-/// Which adapter the first session of this process settled on, and the notes on the way there.
-type Known = (Hardware, Vec<String>);
+/// What the first session of this process found out about a browser's adapters; later ones start the same way.
+#[derive(Clone)]
+struct Known {
+    hardware: Hardware,
+    notes: Vec<String>,
+    adapter: Option<Adapter>,
+    no_adapter: Option<String>,
+}
 
 /// An open session. Dropping it ends the browser, its driver and its profile; [`Session::close`] does so politely.
 pub struct Session {
@@ -115,17 +125,17 @@ impl Session {
         if !options.webgpu {
             return Session::start(installed, &start(Hardware::NoGpu)).await;
         }
-        // What the first session of this process found out.
         static KNOWN: Mutex<Option<HashMap<Browser, Known>>> = Mutex::new(None);
-        let known = KNOWN
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known()
             .get_or_insert_default()
             .get(&installed.browser)
             .cloned();
-        if let Some((hardware, notes)) = known {
-            let mut session = Session::start(installed, &start(hardware)).await?;
-            session.info.notes = notes;
+        if let Some(found) = found {
+            let mut session = Session::start(installed, &start(found.hardware)).await?;
+            session.info.notes = found.notes;
+            session.info.adapter = found.adapter;
+            session.info.no_adapter = found.no_adapter;
             return Ok(session);
         }
         let mut notes = Vec::new();
@@ -134,20 +144,30 @@ impl Session {
         for (index, hardware) in attempts.into_iter().enumerate() {
             let mut session = Session::start(installed, &start(hardware)).await?;
             session.goto(secure_page).await?;
-            let adapter = Probe::adapter(&mut session).await?;
-            if index == last
-                || adapter
-                    .as_ref()
-                    .is_some_and(|adapter| adapter.software != Some(true))
-            {
-                let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-                known
-                    .get_or_insert_default()
-                    .insert(installed.browser, (hardware, notes.clone()));
-                session.info.notes = notes;
+            let (adapter, no_adapter) = Probe::adapter(&mut session).await?;
+            let is_hardware = adapter
+                .as_ref()
+                .is_some_and(|adapter| adapter.software != Some(true));
+            if index == last || is_hardware {
+                session.info.notes = notes.clone();
+                session.info.adapter = adapter.clone();
+                session.info.no_adapter = no_adapter.clone();
+                known().get_or_insert_default().insert(
+                    installed.browser,
+                    Known {
+                        hardware,
+                        notes,
+                        adapter,
+                        no_adapter,
+                    },
+                );
                 return Ok(session);
             }
-            let found = adapter.as_ref().map_or("none", Adapter::label);
+            let found = match (&adapter, &no_adapter) {
+                (Some(adapter), _) => adapter.name.as_str(),
+                (None, Some(reason)) => reason.as_str(),
+                (None, None) => "none",
+            };
             notes.push(format!(
                 "asked for a hardware adapter first and got: {found}"
             ));
@@ -215,6 +235,8 @@ impl Session {
             ),
             flags,
             notes: Vec::new(),
+            adapter: None,
+            no_adapter: None,
         };
         Ok(Session {
             browser,
