@@ -53,9 +53,7 @@ fn describe(adapter: &wgpu::Adapter) -> Adapter {
             .filter(|(feature, _)| has.contains(*feature))
             .map(|(_, name)| name)
             .collect(),
-        max_storage_buffer_binding_size: u64::from(
-            adapter.limits().max_storage_buffer_binding_size,
-        ),
+        max_storage_buffer_binding_size: adapter.limits().max_storage_buffer_binding_size,
     }
 }
 
