@@ -5,6 +5,7 @@ mod elementwise;
 mod errors;
 mod movement;
 mod products;
+mod real_models;
 mod reductions;
 
 use super::*;

@@ -1,0 +1,228 @@
+//! Whole models through the reference, against what `transformers` computed: every folder under
+//! `FEWBIT_TEST_MODELS` with config.json, model.safetensors, reference.safetensors and reference.json of an
+//! architecture there is, as built, and again folded, fused and decomposed; and SmolLM2, where it lies there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::format::{Checkpoint, Parsed, gguf, safetensors};
+use crate::graph::decompose::decompose;
+use crate::graph::pass::{fold_constants, fuse_elementwise};
+use crate::graph::{Bindings, Graph};
+use crate::model::{self, BuildOptions, Config, KNOWN, ModelKind};
+
+fn folders(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    if folder.join("reference.json").is_file() {
+        found.push(folder.to_owned());
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if depth > 0 && entry.path().is_dir() {
+            folders(&entry.path(), depth - 1, found);
+        }
+    }
+}
+
+/// A file's bytes and header.
+struct Opened {
+    bytes: Vec<u8>,
+    checkpoint: Checkpoint,
+}
+
+impl Opened {
+    fn read(path: &Path) -> Opened {
+        let bytes = fs::read(path).unwrap();
+        match safetensors::parse(&bytes, bytes.len() as u64, "model").unwrap() {
+            Parsed::Done(checkpoint) => Opened { bytes, checkpoint },
+            Parsed::NeedMore(_) => panic!("the whole file is there"),
+        }
+    }
+
+    fn view(&self, name: &str) -> View<'_> {
+        let entry = self.checkpoint.get(name).unwrap();
+        View {
+            element: entry.element,
+            shape: &entry.shape,
+            bytes: &self.bytes[entry.offset as usize..][..entry.bytes as usize],
+        }
+    }
+
+    fn tensor(&self, name: &str) -> Tensor {
+        let view = self.view(name);
+        Tensor::from_bytes(view.element.plain().unwrap(), view.shape, view.bytes).unwrap()
+    }
+
+    fn integers(&self, name: &str) -> Tensor {
+        run(Op::Cast { to: DataType::I32 }, &[&self.tensor(name)])
+    }
+}
+
+#[test]
+fn real_models_compute_what_transformers_does() {
+    let Some(root) = std::env::var_os("FEWBIT_TEST_MODELS") else {
+        println!("skipped: FEWBIT_TEST_MODELS names no folder of reference models");
+        return;
+    };
+    let mut found = Vec::new();
+    folders(Path::new(&root), 3, &mut found);
+    for folder in found {
+        let config = Config::parse(&fs::read(folder.join("config.json")).unwrap()).unwrap();
+        if KNOWN.contains(&config.str("model_type").unwrap()) {
+            check(&folder, &config);
+        }
+    }
+}
+
+fn check(folder: &Path, config: &Config) {
+    let weights = Opened::read(&folder.join("model.safetensors"));
+    let reference = Opened::read(&folder.join("reference.safetensors"));
+    let built = model::from_config(config, &weights.checkpoint, &BuildOptions::default()).unwrap();
+    let ids = reference.integers("in.input_ids");
+    let [batch, tokens] = [ids.shape()[0], ids.shape()[1]];
+    let mut given = vec![("input_ids", ids)];
+    let mut bindings = Bindings::from([("batch".into(), batch), ("tokens".into(), tokens)]);
+    match built.kind {
+        ModelKind::Encoder(_) => {
+            for name in ["attention_mask", "token_type_ids"] {
+                given.push((name, reference.integers(&format!("in.{name}"))));
+            }
+        }
+        ModelKind::CausalLm(_) => {
+            let rows: Vec<i32> = (0..(batch * tokens) as i32).collect();
+            given.push(("position", i(&[batch], &vec![0; batch])));
+            given.push(("rows", i(&[rows.len()], &rows)));
+            bindings.extend([
+                ("rows".into(), rows.len()),
+                ("positions".into(), rows.len()),
+                ("capacity".into(), tokens + 3),
+            ]);
+        }
+    }
+    let graph = built.graph.specialize(&bindings).unwrap();
+    let folded = fold_constants(&graph).unwrap();
+    let fused = fuse_elementwise(&folded).unwrap();
+    let parts = decompose(&graph, |_, _| false).unwrap();
+    for (kind, graph) in [
+        ("built", &graph),
+        ("folded and fused", &fused),
+        ("decomposed", &parts),
+    ] {
+        let outputs = outputs(graph, &weights, &given);
+        for (name, got) in outputs {
+            let expected = reference.tensor(&format!("out.{name}"));
+            let error = worst(&got, &expected, &reference);
+            println!(
+                "{} {kind} {name}: largest error {error:e}",
+                folder.display()
+            );
+            // The references' own tolerance is 2e-4; arithmetic in f64 has no business being near it.
+            assert!(
+                error < 5e-5,
+                "{}: {kind}: {name}: {error}",
+                folder.display()
+            );
+        }
+    }
+}
+
+fn outputs(graph: &Graph, weights: &Opened, inputs: &[(&str, Tensor)]) -> BTreeMap<String, Tensor> {
+    let states: Vec<(String, Tensor)> = graph
+        .states()
+        .map(|(_, name, value)| {
+            let shape = value.fixed_shape().unwrap();
+            let zeros = Tensor::zeros(value.element.plain().unwrap(), &shape).unwrap();
+            (name.to_owned(), zeros)
+        })
+        .collect();
+    let mut given: BTreeMap<String, View<'_>> = BTreeMap::new();
+    for (_, name, _) in graph.weights() {
+        given.insert(name.to_owned(), weights.view(name));
+    }
+    given.extend(
+        inputs
+            .iter()
+            .map(|(name, t)| ((*name).to_owned(), t.into())),
+    );
+    given.extend(states.iter().map(|(name, t)| (name.clone(), t.into())));
+    evaluate_graph(graph, &given).unwrap().outputs
+}
+
+/// The largest |got − expected| / (1 + |expected|); of an output a position, only where the mask lets through.
+fn worst(got: &Tensor, expected: &Tensor, reference: &Opened) -> f64 {
+    assert_eq!(got.shape().iter().product::<usize>(), expected.elements());
+    let mask = match reference.checkpoint.contains("in.attention_mask") {
+        true => reference.tensor("in.attention_mask"),
+        false => i(&[], &[1]),
+    };
+    // The pooled output has no positions.
+    let mask = match expected.shape().starts_with(mask.shape()) {
+        true => mask.to_f64_vec(),
+        false => vec![1.0],
+    };
+    let run = expected.elements() / mask.len();
+    let pairs = got.to_f64_vec().into_iter().zip(expected.to_f64_vec());
+    pairs
+        .enumerate()
+        .filter(|(n, _)| mask[n / run] != 0.0)
+        .map(|(_, (got, expected))| (got - expected).abs() / (1.0 + expected.abs()))
+        .fold(0.0, |most, error| {
+            if error > most || error.is_nan() {
+                error
+            } else {
+                most
+            }
+        })
+}
+
+/// SmolLM2-135M-Instruct in q4_1, if it is in the folder: computed in floating point, it goes on with
+/// token 7042 (" Paris") after "The capital of France is".
+#[test]
+fn smollm2_names_the_capital() {
+    let Some(root) = std::env::var_os("FEWBIT_TEST_MODELS") else {
+        println!("skipped: FEWBIT_TEST_MODELS names no folder of models");
+        return;
+    };
+    let Some(file) = find(Path::new(&root), "SmolLM2-135M-Instruct.Q4_1.gguf", 3) else {
+        println!("skipped: no SmolLM2-135M-Instruct.Q4_1.gguf under {root:?}");
+        return;
+    };
+    let bytes = fs::read(&file).unwrap();
+    let Parsed::Done(gguf) = gguf::parse(&bytes, bytes.len() as u64, "smollm2").unwrap() else {
+        panic!("the whole file is there");
+    };
+    let checkpoint = gguf.checkpoint;
+    let built =
+        model::from_gguf(&checkpoint.metadata, &checkpoint, &BuildOptions::default()).unwrap();
+    let weights = Opened { bytes, checkpoint };
+    let prompt = [504, 3575, 282, 4649, 314];
+    let bindings = [
+        ("batch", 1),
+        ("tokens", 5),
+        ("rows", 1),
+        ("positions", 5),
+        ("capacity", 8),
+    ];
+    let bindings = bindings.map(|(name, size)| (name.to_owned(), size)).into();
+    let graph = built.graph.specialize(&bindings).unwrap();
+    let inputs = [
+        ("input_ids", i(&[1, 5], &prompt)),
+        ("position", i(&[1], &[0])),
+        ("rows", i(&[1], &[4])),
+    ];
+    let logits = outputs(&graph, &weights, &inputs)["logits"].to_f64_vec();
+    let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+    assert_eq!(best, Some(7042));
+}
+
+fn find(folder: &Path, name: &str, depth: usize) -> Option<PathBuf> {
+    let here = folder.join(name);
+    if here.is_file() {
+        return Some(here);
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir());
+    (depth > 0).then(|| folders.find_map(|path| find(&path, name, depth - 1)))?
+}
