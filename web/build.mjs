@@ -15,4 +15,3 @@ execFileSync(process.execPath, [tsc, "-p", join(here, "tsconfig.json")], { stdio
 copyFileSync(join(here, "package.json"), join(out, "package.json"));
 copyFileSync(join(here, "README.md"), join(out, "README.md"));
 copyFileSync(join(here, "..", "LICENSE"), join(out, "LICENSE"));
-copyFileSync(join(here, "..", "host", "models.json"), join(out, "models.json"));

@@ -79,7 +79,7 @@ export type Request =
   | { [N in CallName]: { readonly type: "call"; readonly id: number; readonly call: N; readonly args: Calls[N]["args"] } }[CallName]
   | { readonly type: "abort"; readonly id: number };
 
-/** From the worker to the page. */
+/** From the worker to the page. Number 0 is the start of the worker itself. */
 export type Reply =
   | { readonly type: "ready" }
   | { readonly type: "event"; readonly id: number; readonly event: Calls[CallName]["event"] }

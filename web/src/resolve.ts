@@ -3,6 +3,7 @@
  */
 import { FewbitError } from "./error.js";
 import { findModel, isRelative, type ManifestModel, parseManifest } from "./manifest.js";
+import { MODELS } from "./models.js";
 import type { PlainSource } from "./protocol.js";
 import type { Wanted } from "./cache/download.js";
 
@@ -35,17 +36,15 @@ export type GetText = (url: string) => Promise<string | null>;
 /**
  * The files of a model that is not given as files.
  *
- * @param builtIn where the package's own manifest lies
  * @throws {FewbitError} `not_found` naming the models there are, `bad_model` for a damaged manifest or index
  */
 export async function resolve(
   source: Exclude<PlainSource, { kind: "files" }>,
   getText: GetText,
-  builtIn: string,
 ): Promise<Resolution> {
   switch (source.kind) {
     case "name":
-      return byName(source.name, source.baseUrl, getText, builtIn);
+      return byName(source.name, source.baseUrl, getText);
     case "listed":
       return listed(source);
     case "url":
@@ -53,31 +52,28 @@ export async function resolve(
   }
 }
 
-async function byName(name: string, baseUrl: string, getText: GetText, builtIn: string): Promise<Resolution> {
-  const hostBase = new URL("models/", baseUrl).href;
-  const known: ManifestModel[] = [];
-  for (const [url, isHost] of [
-    [new URL("manifest.json", hostBase).href, true],
-    [builtIn, false],
-  ] as const) {
-    const text = await getText(url).catch((error: unknown) => {
-      if (error instanceof FewbitError && error.code === "aborted") throw error;
-      return null;
-    });
-    // A site without a fewbit host may answer any path with its front page.
-    if (text === null || !text.trimStart().startsWith("{")) continue;
-    const models = parseManifest(parseJson(text, url), url);
-    const model = findModel(models, name);
-    if (model) {
-      const bases = [...(isHost ? [`${hostBase}${encodeURIComponent(model.name)}/`] : []), ...model.bases];
-      return { name: model.name, files: model.files.map((file) => wantedOf(model.name, file, bases)), optional: [] };
-    }
-    known.push(...models);
+async function byName(name: string, baseUrl: string, getText: GetText): Promise<Resolution> {
+  const base = new URL("models/", baseUrl).href;
+  const hosted = await hostModels(new URL("manifest.json", base).href, getText);
+  const builtIn = parseManifest(MODELS, "the built-in manifest");
+  const onHost = findModel(hosted, name);
+  const model = onHost ?? findModel(builtIn, name);
+  if (!model) {
+    const names = [...new Set([...hosted, ...builtIn].map((known) => known.name))].join(", ");
+    throw new FewbitError("not_found", `no model is named "${name}"; there are ${names}`, { details: { model: name } });
   }
-  const names = [...new Set(known.map((model) => model.name))].join(", ");
-  throw new FewbitError("not_found", `no model is named "${name}"${names ? `; there are ${names}` : " (no manifest was found)"}`, {
-    details: { model: name },
+  const bases = [...(onHost ? [`${base}${encodeURIComponent(model.name)}/`] : []), ...model.bases];
+  return { name: model.name, files: model.files.map((file) => wantedOf(model.name, file, bases)), optional: [] };
+}
+
+/** The models of a fewbit host, none where there is no such host. */
+async function hostModels(url: string, getText: GetText): Promise<ManifestModel[]> {
+  const text = await getText(url).catch((error: unknown) => {
+    if (error instanceof FewbitError && error.code === "aborted") throw error;
+    return null;
   });
+  // A site without a host may answer any path with its front page.
+  return text?.trimStart().startsWith("{") ? parseManifest(parseJson(text, url), url) : [];
 }
 
 function wantedOf(model: string, file: { name: string; bytes: number; sha256: string }, bases: readonly string[]): Wanted {

@@ -2,11 +2,11 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { plainSource } from "../src/load.js";
 import { findModel, parseManifest } from "../src/manifest.js";
+import { MODELS } from "../src/models.js";
 import type { PlainSource } from "../src/protocol.js";
 import { resolve } from "../src/resolve.js";
 
 const MANIFEST = readFileSync(new URL("../../host/models.json", import.meta.url), "utf8");
-const BUILT_IN = "https://cdn.example/fewbit/models.json";
 
 function site(files: Record<string, string>): (url: string) => Promise<string | null> {
   return async (url) => files[url] ?? null;
@@ -17,6 +17,10 @@ describe("the manifest that the package carries", () => {
     const models = parseManifest(JSON.parse(MANIFEST), "models.json");
     for (const model of models) expect(model.bases.length).toBeGreaterThan(0);
     expect(findModel(models, "smollm2")?.name).toBe("smollm2-135m-instruct");
+  });
+
+  it("says what the host's says", () => {
+    expect(parseManifest(MODELS, "models.ts")).toEqual(parseManifest(JSON.parse(MANIFEST), "models.json"));
   });
 
   it.each([
@@ -35,7 +39,7 @@ describe("the manifest that the package carries", () => {
 describe("a model", () => {
   it("by name comes from the host first, then from Hugging Face", async () => {
     const files = site({ "https://host.example/models/manifest.json": MANIFEST });
-    const { name, files: wanted } = await resolve({ kind: "name", name: "smollm2", baseUrl: "https://host.example/" }, files, BUILT_IN);
+    const { name, files: wanted } = await resolve({ kind: "name", name: "smollm2", baseUrl: "https://host.example/" }, files);
     expect(name).toBe("smollm2-135m-instruct");
     expect(wanted).toHaveLength(1);
     expect(wanted[0]?.urls[0]).toBe("https://host.example/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
@@ -44,15 +48,15 @@ describe("a model", () => {
   });
 
   it("by name comes from Hugging Face where there is no host, even if the site answers every path", async () => {
-    const files = site({ "https://host.example/models/manifest.json": "<!doctype html>", [BUILT_IN]: MANIFEST });
-    const { files: wanted } = await resolve({ kind: "name", name: "minilm", baseUrl: "https://host.example/" }, files, BUILT_IN);
+    const files = site({ "https://host.example/models/manifest.json": "<!doctype html>" });
+    const { files: wanted } = await resolve({ kind: "name", name: "minilm", baseUrl: "https://host.example/" }, files);
     expect(wanted.map(({ file }) => file)).toContain("1_Pooling/config.json");
     expect(wanted.every(({ urls }) => urls.every((url) => url.startsWith("https://huggingface.co/")))).toBe(true);
   });
 
   it("of an unknown name is refused with the names there are", async () => {
     const source = { kind: "name", name: "gpt-5", baseUrl: "https://host.example/" } as const;
-    await expect(resolve(source, site({ [BUILT_IN]: MANIFEST }), BUILT_IN)).rejects.toMatchObject({
+    await expect(resolve(source, site({}))).rejects.toMatchObject({
       code: "not_found",
       message: expect.stringContaining("smollm2-135m-instruct") as string,
     });
@@ -61,7 +65,7 @@ describe("a model", () => {
   it("by the URL of a folder has its shards and its optional files", async () => {
     const index = JSON.stringify({ weight_map: { a: "model-1.safetensors", b: "model-2.safetensors", c: "model-1.safetensors" } });
     const files = site({ "https://x.example/llama/model.safetensors.index.json": index });
-    const found = await resolve({ kind: "url", url: "https://x.example/llama/" }, files, BUILT_IN);
+    const found = await resolve({ kind: "url", url: "https://x.example/llama/" }, files);
     expect(found.name).toBe("llama");
     expect(found.files.map(({ file }) => file)).toEqual([
       "config.json",
@@ -70,18 +74,18 @@ describe("a model", () => {
       "model-2.safetensors",
     ]);
     expect(found.optional.map(({ file }) => file)).toContain("tokenizer.json");
-    const single = await resolve({ kind: "url", url: "https://x.example/bert" }, files, BUILT_IN);
+    const single = await resolve({ kind: "url", url: "https://x.example/bert" }, files);
     expect(single.files.map(({ urls }) => urls[0])).toContain("https://x.example/bert/model.safetensors");
   });
 
   it("with an index that leaves its folder is refused", async () => {
     const index = JSON.stringify({ weight_map: { a: "../../secret" } });
     const files = site({ "https://x.example/llama/model.safetensors.index.json": index });
-    await expect(resolve({ kind: "url", url: "https://x.example/llama/" }, files, BUILT_IN)).rejects.toMatchObject({ code: "bad_model" });
+    await expect(resolve({ kind: "url", url: "https://x.example/llama/" }, files)).rejects.toMatchObject({ code: "bad_model" });
   });
 
   it("by the URL of a GGUF file is that file", async () => {
-    const { files } = await resolve({ kind: "url", url: "https://x.example/a%20b.gguf?download=1" }, site({}), BUILT_IN);
+    const { files } = await resolve({ kind: "url", url: "https://x.example/a%20b.gguf?download=1" }, site({}));
     expect(files).toMatchObject([{ file: "a b.gguf", urls: ["https://x.example/a%20b.gguf?download=1"] }]);
   });
 });

@@ -20,7 +20,7 @@ export interface ModelFiles {
 /** Fetches what `source` names into the cache. */
 export async function fetchFiles(
   source: PlainSource,
-  options: Pick<PlainLoadOptions, "cache" | "headers" | "assetsUrl">,
+  options: Pick<PlainLoadOptions, "cache" | "headers">,
   createHasher: () => Promise<Hasher>,
   signal: AbortSignal,
   onProgress: (progress: Progress) => void,
@@ -30,9 +30,8 @@ export async function fetchFiles(
     if (name === undefined) throw new FewbitError("bad_argument", "no files were given");
     return { name, sources: source.files.map(({ name: file, data }) => blobSource(file, data)), cache: "none" };
   }
-  const builtIn = options.assetsUrl === null ? new URL("../models.json", import.meta.url) : new URL("models.json", options.assetsUrl);
   const getText = (url: string): Promise<string | null> => fetchText(url, options.headers, signal);
-  const resolution = await resolve(source, getText, builtIn.href);
+  const resolution = await resolve(source, getText);
   const store = await openStore(options.cache);
   const totals = new Totals([...resolution.files, ...resolution.optional], onProgress);
   const context: Omit<DownloadContext, "onProgress"> = {
