@@ -8,8 +8,8 @@ use crate::graph::decompose::decompose;
 use crate::graph::pass::{fold_constants, fuse_elementwise, prune};
 use crate::graph::{Bindings, Graph};
 
-/// Decode, three sizes of prefill chunks with and without logits, and one to spare.
-const MAX_PLANS: usize = 8;
+/// Decode, the sizes of prefill chunks (the largest with and without logits), and some to spare.
+const MAX_PLANS: usize = 10;
 
 struct Cached {
     bindings: Bindings,

@@ -1,1 +1,4 @@
-//! See the crate's front page.
+//! What users ask of a model: generate, chat, score, embed, or run its graph as it is.
+
+pub mod checkpoint;
+pub mod decoder;

@@ -1,5 +1,17 @@
-//! The `cpu` back end: plans of kernel calls over one arena.
+//! The `cpu` back end: plans of kernel calls over one arena, natively and in wasm.
+//!
+//! [`reference`] is the scalar form of every operator; [`kernels`] are the SIMD forms of those that
+//! dominate, spread over [`threads`]; a plan turns a graph into steps that call either.
 
+mod arena;
+mod device;
+mod fused;
 pub mod kernels;
+mod plan;
 pub mod reference;
+mod step;
+mod strided;
 pub mod threads;
+mod weights;
+
+pub use device::{CpuDevice, CpuOptions};

@@ -1,0 +1,624 @@
+//! One step of a plan: an operator made ready, with the kernel chosen and all sizes worked out.
+
+use crate::backend::BackendError;
+use crate::graph::Op;
+use crate::graph::op::{Fused, Operand, Step as Elementwise};
+use crate::tensor::{DataType, ElementType, Tensor};
+
+use super::arena::{Address, Arena, Place};
+use super::device::Stores;
+use super::fused::Chain;
+use super::kernels::{Attention, Bias, Matmul, Rotary, Strides};
+use super::reference::{self, View};
+use super::strided::Strided;
+
+/// The bytes behind a plan's places during a run.
+pub(super) struct Run<'r, 's> {
+    arena: *mut u8,
+    stores: &'r mut Stores<'s>,
+    inputs: &'r [&'r Tensor],
+}
+
+/// An operator with its operands.
+pub(super) struct Step {
+    kernel: Kernel,
+    inputs: Vec<Place>,
+    output: Place,
+}
+
+enum Kernel {
+    BlockMatmul {
+        bias: bool,
+    },
+    DecodeRows,
+    GatherRows {
+        row: usize,
+    },
+    RmsNormalization {
+        epsilon: f32,
+    },
+    LayerNormalization {
+        epsilon: f32,
+        scale: bool,
+        bias: bool,
+    },
+    Softmax,
+    Attention {
+        scale: f32,
+        causal: bool,
+        bias: bool,
+    },
+    Rotary {
+        interleaved: bool,
+    },
+    KvAppend,
+    Matmul(Matmul),
+    Strided(Strided),
+    Chain(Chain),
+    /// The scalar reference, for what is rare or small.
+    Reference(Op),
+}
+
+impl Step {
+    pub(super) fn new(op: &Op, inputs: Vec<Place>, output: Place) -> Result<Step, BackendError> {
+        let kernel = choose(op, &inputs, &output);
+        Ok(Step {
+            kernel,
+            inputs,
+            output,
+        })
+    }
+
+    pub(super) fn run(&self, run: &mut Run<'_, '_>) -> Result<(), BackendError> {
+        let kernels = run.stores.options.kernels;
+        let parallel = run.stores.options.parallel.clone();
+        let parallel = parallel.as_ref();
+        match &self.kernel {
+            Kernel::KvAppend => return self.kv_append(run),
+            Kernel::Reference(op) => return self.reference(run, op),
+            Kernel::GatherRows { row } => return self.gather_rows(run, *row),
+            Kernel::DecodeRows => return self.decode_rows(run),
+            Kernel::Strided(strided) => return self.strided(run, strided),
+            _ => {}
+        }
+        // Everything else is f32 in and out.
+        let out = run.output(&self.output)?;
+        match &self.kernel {
+            Kernel::BlockMatmul { bias } => {
+                let x = run.f32(&self.inputs[0])?;
+                let bias = if *bias {
+                    Some(run.f32(&self.inputs[2])?)
+                } else {
+                    None
+                };
+                let activations = run.stores.options.policy.activations.into();
+                let Address::Weight(id) = self.inputs[1].address else {
+                    return Err(BackendError::Unsupported {
+                        op: "block_matmul".into(),
+                        reason: "the weight is computed".into(),
+                    });
+                };
+                let weight = &run.stores.weights[id.0];
+                let packed = weight.packed.as_ref().ok_or_else(|| {
+                    BackendError::Internal(format!("weight {} is not packed", weight.name))
+                })?;
+                kernels.linear(parallel, x, packed, bias, activations, out);
+            }
+            Kernel::RmsNormalization { epsilon } => {
+                let (x, scale) = (run.f32(&self.inputs[0])?, run.f32(&self.inputs[1])?);
+                kernels.rms_norm(parallel, x, scale, *epsilon, out);
+            }
+            Kernel::LayerNormalization {
+                epsilon,
+                scale,
+                bias,
+            } => {
+                let x = run.f32(&self.inputs[0])?;
+                let row = self.output.row();
+                let scale_values = if *scale {
+                    Some(run.f32(&self.inputs[1])?)
+                } else {
+                    None
+                };
+                let at = 1 + usize::from(*scale);
+                let bias_values = if *bias {
+                    Some(run.f32(&self.inputs[at])?)
+                } else {
+                    None
+                };
+                kernels.layer_norm(parallel, x, row, scale_values, bias_values, *epsilon, out);
+            }
+            Kernel::Softmax => {
+                let x = run.f32(&self.inputs[0])?;
+                kernels.softmax(parallel, x, self.output.row(), out);
+            }
+            Kernel::Attention {
+                scale,
+                causal,
+                bias,
+            } => {
+                self.attention(run, *scale, *causal, *bias, out)?;
+            }
+            Kernel::Rotary { interleaved } => self.rotary(run, *interleaved, out)?,
+            Kernel::Matmul(product) => {
+                let (a, b) = (run.f32(&self.inputs[0])?, run.f32(&self.inputs[1])?);
+                kernels.matmul(parallel, product, a, b, out);
+            }
+            Kernel::Chain(chain) => {
+                let inputs: Result<Vec<&[f32]>, _> =
+                    self.inputs.iter().map(|place| run.f32(place)).collect();
+                chain.run(kernels, &inputs?, out);
+            }
+            Kernel::KvAppend
+            | Kernel::Reference(_)
+            | Kernel::GatherRows { .. }
+            | Kernel::DecodeRows
+            | Kernel::Strided(_) => {}
+        }
+        Ok(())
+    }
+
+    fn attention(
+        &self,
+        run: &Run<'_, '_>,
+        scale: f32,
+        causal: bool,
+        bias: bool,
+        out: &mut [f32],
+    ) -> Result<(), BackendError> {
+        let [batch, tokens, heads, head_dim] = four(&self.inputs[0].shape);
+        let [_, kv_heads, keys, _] = four(&self.inputs[1].shape);
+        let bias = if bias {
+            let place = &self.inputs[self.inputs.len() - 1];
+            let steps = broadcast_steps(&place.shape);
+            Some(Bias {
+                data: run.f32(place)?,
+                batch: steps[0],
+                head: steps[1],
+                query: steps[2],
+                key: steps[3],
+            })
+        } else {
+            None
+        };
+        let options = run.stores.options;
+        let attention = Attention {
+            batch,
+            tokens,
+            heads,
+            kv_heads,
+            head_dim,
+            keys,
+            q: run.f32(&self.inputs[0])?,
+            q_strides: Strides::token_major(tokens, heads, head_dim),
+            k: run.f32(&self.inputs[1])?,
+            k_strides: Strides::head_major(kv_heads, keys, head_dim),
+            v: run.f32(&self.inputs[2])?,
+            v_strides: Strides::head_major(kv_heads, keys, head_dim),
+            lengths: None,
+            causal,
+            starts: if causal {
+                Some(run.i32(&self.inputs[3])?)
+            } else {
+                None
+            },
+            scale,
+            bias,
+        };
+        let strides = Strides::token_major(tokens, heads, head_dim);
+        options
+            .kernels
+            .attention(options.parallel.as_ref(), &attention, out, strides);
+        Ok(())
+    }
+
+    fn rotary(
+        &self,
+        run: &Run<'_, '_>,
+        interleaved: bool,
+        out: &mut [f32],
+    ) -> Result<(), BackendError> {
+        let [_, tokens, heads, head_dim] = four(&self.inputs[0].shape);
+        let rows = self.inputs[1].shape[0];
+        let mut positions = Vec::new();
+        for &start in run.i32(&self.inputs[3])? {
+            let first = usize::try_from(start).ok();
+            let first = first
+                .filter(|first| first + tokens <= rows)
+                .ok_or_else(|| BackendError::Input {
+                    name: "position".into(),
+                    message: format!(
+                        "{tokens} tokens from position {start} on; there are {rows} positions"
+                    ),
+                })?;
+            positions.extend((first..first + tokens).map(|position| position as i32));
+        }
+        let rotary = Rotary {
+            heads,
+            head_dim,
+            rotary_dim: 2 * self.inputs[1].row(),
+            interleaved,
+        };
+        let (x, cos, sin) = (
+            run.f32(&self.inputs[0])?,
+            run.f32(&self.inputs[1])?,
+            run.f32(&self.inputs[2])?,
+        );
+        let options = run.stores.options;
+        options.kernels.rotary(
+            options.parallel.as_ref(),
+            &rotary,
+            x,
+            cos,
+            sin,
+            &positions,
+            out,
+        );
+        Ok(())
+    }
+
+    fn kv_append(&self, run: &mut Run<'_, '_>) -> Result<(), BackendError> {
+        let [batch, heads, capacity, size] = four(&self.inputs[0].shape);
+        let tokens = self.inputs[1].shape[1];
+        let new = run.f32(&self.inputs[1])?;
+        let positions = run.i32(&self.inputs[2])?;
+        let state = run.state(&self.inputs[0])?;
+        for (row, &position) in positions.iter().enumerate().take(batch) {
+            let start = usize::try_from(position).unwrap_or(capacity);
+            for token in 0..tokens.min(capacity.saturating_sub(start)) {
+                for head in 0..heads {
+                    let from = ((row * tokens + token) * heads + head) * size;
+                    let to = ((row * heads + head) * capacity + start + token) * size;
+                    state[to..to + size].copy_from_slice(&new[from..from + size]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn gather_rows(&self, run: &Run<'_, '_>, row: usize) -> Result<(), BackendError> {
+        let rows = self.inputs[0].shape[0];
+        let element = self.output.element.plain().map_or(4, DataType::bytes);
+        let bytes = row * element;
+        let table = run.bytes(&self.inputs[0])?;
+        let out = run.output_bytes(&self.output)?;
+        for (&index, out) in run
+            .i32(&self.inputs[1])?
+            .iter()
+            .zip(out.chunks_exact_mut(bytes.max(1)))
+        {
+            let at = wrap(index, rows);
+            out.copy_from_slice(&table[at * bytes..(at + 1) * bytes]);
+        }
+        Ok(())
+    }
+
+    fn decode_rows(&self, run: &Run<'_, '_>) -> Result<(), BackendError> {
+        let [rows, k] = [self.inputs[0].shape[0], self.inputs[0].shape[1]];
+        let Address::Weight(id) = self.inputs[0].address else {
+            return Err(BackendError::Internal(
+                "a table to decode is no weight".into(),
+            ));
+        };
+        let weight = &run.stores.weights[id.0];
+        let packed = weight.packed.as_ref().ok_or_else(|| {
+            BackendError::Internal(format!("table {} is not packed", weight.name))
+        })?;
+        let out = run.output(&self.output)?;
+        for (&index, out) in run
+            .i32(&self.inputs[1])?
+            .iter()
+            .zip(out.chunks_exact_mut(k.max(1)))
+        {
+            packed.row(wrap(index, rows), out);
+        }
+        Ok(())
+    }
+
+    fn strided(&self, run: &Run<'_, '_>, strided: &Strided) -> Result<(), BackendError> {
+        let input = run.bytes(&self.inputs[0])?;
+        let out = run.output_bytes(&self.output)?;
+        fn words<T: bytemuck::Pod>(strided: &Strided, input: &[u8], out: &mut [u8]) {
+            strided.copy(
+                bytemuck::cast_slice::<u8, T>(input),
+                bytemuck::cast_slice_mut::<u8, T>(out),
+            );
+        }
+        match self.output.element.plain().map_or(4, DataType::bytes) {
+            8 => words::<u64>(strided, input, out),
+            4 => words::<u32>(strided, input, out),
+            2 => words::<u16>(strided, input, out),
+            _ => words::<u8>(strided, input, out),
+        }
+        Ok(())
+    }
+
+    fn reference(&self, run: &Run<'_, '_>, op: &Op) -> Result<(), BackendError> {
+        let views: Result<Vec<View<'_>>, BackendError> = self
+            .inputs
+            .iter()
+            .map(|place| {
+                Ok(View {
+                    element: place.element,
+                    shape: &place.shape,
+                    bytes: run.bytes(place)?,
+                })
+            })
+            .collect();
+        let result =
+            reference::evaluate(op, &views?).map_err(|error| BackendError::Unsupported {
+                op: op.name().into(),
+                reason: error.to_string(),
+            })?;
+        run.output_bytes(&self.output)?
+            .copy_from_slice(result.bytes());
+        Ok(())
+    }
+}
+
+fn choose(op: &Op, inputs: &[Place], output: &Place) -> Kernel {
+    let float = inputs.iter().all(|place| place.element == ElementType::F32);
+    let last = output.shape.len().saturating_sub(1);
+    let shapes = || {
+        inputs
+            .iter()
+            .map(|place| place.shape.as_slice())
+            .collect::<Vec<_>>()
+    };
+    let chain = |step: Elementwise| {
+        let fused = Fused { steps: vec![step] };
+        Kernel::Chain(Chain::new(&fused, &shapes(), &output.shape))
+    };
+    let plain_index = inputs
+        .get(1)
+        .is_some_and(|place| place.element == ElementType::I32);
+    match op {
+        Op::BlockMatmul { bias } => Kernel::BlockMatmul { bias: *bias },
+        Op::RmsNormalization { epsilon } => Kernel::RmsNormalization { epsilon: *epsilon },
+        Op::LayerNormalization(a) if float && a.axes == [last] => Kernel::LayerNormalization {
+            epsilon: a.epsilon,
+            scale: a.scale,
+            bias: a.bias,
+        },
+        Op::Softmax { axis } if float && *axis == last => Kernel::Softmax,
+        Op::Attention(a) => Kernel::Attention {
+            scale: a.scale,
+            causal: a.causal,
+            bias: a.bias,
+        },
+        Op::RotaryEmbedding(a) => Kernel::Rotary {
+            interleaved: a.interleaved,
+        },
+        Op::KvAppend => Kernel::KvAppend,
+        Op::Matmul if float => match product(inputs, output) {
+            Some(product) => Kernel::Matmul(product),
+            None => Kernel::Reference(op.clone()),
+        },
+        Op::Gather {
+            axis: 0,
+            decode: true,
+        } if plain_index => Kernel::DecodeRows,
+        Op::Gather {
+            axis: 0,
+            decode: false,
+        } if plain_index => Kernel::GatherRows {
+            row: inputs[0].shape[1..].iter().product(),
+        },
+        Op::Transpose { permutation } => {
+            Kernel::Strided(Strided::transpose(&inputs[0].shape, permutation))
+        }
+        Op::Expand { .. } => Kernel::Strided(Strided::expand(&inputs[0].shape, &output.shape)),
+        Op::Slice(slice) => {
+            let starts: Option<Vec<usize>> =
+                slice.starts.iter().map(crate::graph::Dim::fixed).collect();
+            match starts {
+                Some(starts) => Kernel::Strided(Strided::slice(
+                    &inputs[0].shape,
+                    &starts,
+                    &slice.strides,
+                    &output.shape,
+                )),
+                None => Kernel::Reference(op.clone()),
+            }
+        }
+        Op::Fused(fused) => Kernel::Chain(Chain::new(fused, &shapes(), &output.shape)),
+        Op::Unary(unary) if float => chain(Elementwise::Unary(*unary, Operand::Input(0))),
+        Op::Binary(binary) if float => chain(Elementwise::Binary(
+            *binary,
+            Operand::Input(0),
+            Operand::Input(1),
+        )),
+        Op::Clamp { min, max } if float => chain(Elementwise::Clamp(Operand::Input(0), *min, *max)),
+        other => Kernel::Reference(other.clone()),
+    }
+}
+
+/// A batched product whose batch is the same on both sides or repeated on one.
+fn product(inputs: &[Place], output: &Place) -> Option<Matmul> {
+    let (a, b) = (&inputs[0].shape, &inputs[1].shape);
+    let batch_of = |shape: &[usize]| shape[..shape.len() - 2].iter().product::<usize>();
+    let batch = batch_of(&output.shape);
+    let (m, k, n) = (a[a.len() - 2], a[a.len() - 1], b[b.len() - 1]);
+    let step = |own: &[usize], size: usize| {
+        if batch_of(own) == batch {
+            Some(size)
+        } else {
+            (batch_of(own) == 1).then_some(0)
+        }
+    };
+    Some(Matmul {
+        batch,
+        m,
+        k,
+        n,
+        a_step: step(a, m * k)?,
+        b_step: step(b, k * n)?,
+        transposed: false,
+    })
+}
+
+/// The steps of a bias of up to four dimensions; 0 where it is repeated.
+fn broadcast_steps(shape: &[usize]) -> [usize; 4] {
+    let mut steps = [0; 4];
+    let mut step = 1;
+    for (back, &size) in shape.iter().rev().enumerate().take(4) {
+        if size != 1 {
+            steps[3 - back] = step;
+        }
+        step *= size;
+    }
+    steps
+}
+
+/// WebNN's rule for indices: negative ones count from the end, others are clamped into the axis.
+fn wrap(index: i32, size: usize) -> usize {
+    let index = i64::from(index);
+    let from_end = if index < 0 {
+        index + size as i64
+    } else {
+        index
+    };
+    from_end.clamp(0, size as i64 - 1) as usize
+}
+
+fn four(shape: &[usize]) -> [usize; 4] {
+    match *shape {
+        [a, b, c, d] => [a, b, c, d],
+        _ => [0; 4],
+    }
+}
+
+impl<'r, 's> Run<'r, 's> {
+    pub(super) fn new(
+        arena: &'r mut Arena,
+        stores: &'r mut Stores<'s>,
+        inputs: &'r [&'r Tensor],
+    ) -> Run<'r, 's> {
+        Run {
+            arena: arena.pointer(),
+            stores,
+            inputs,
+        }
+    }
+
+    /// A value after the run, copied out.
+    pub(super) fn read(&self, place: &Place) -> Result<Tensor, BackendError> {
+        let data_type = place
+            .element
+            .plain()
+            .ok_or_else(|| BackendError::Internal("a block-quantized output".into()))?;
+        Ok(Tensor::from_bytes(
+            data_type,
+            &place.shape,
+            self.bytes(place)?,
+        )?)
+    }
+
+    /// A value's bytes. The lifetime is not tied to `self`, so that a step may write its output beside them.
+    fn bytes<'b>(&self, place: &Place) -> Result<&'b [u8], BackendError>
+    where
+        'r: 'b,
+        's: 'b,
+    {
+        let slice: &[u8] = match &place.address {
+            Address::Arena { offset, bytes } => {
+                // Inside the arena, which was reserved for the whole plan.
+                return Ok(unsafe { std::slice::from_raw_parts(self.arena.add(*offset), *bytes) });
+            }
+            Address::Input(number) => self.inputs[*number].bytes(),
+            Address::Constant(tensor) => tensor.bytes(),
+            Address::State(id) => self.stores.states[id.0]
+                .as_ref()
+                .ok_or(BackendError::Unknown {
+                    kind: "state",
+                    id: id.0,
+                })?
+                .bytes(),
+            Address::Weight(id) => {
+                let weight = &self.stores.weights[id.0];
+                match (&weight.plain, &weight.blocks) {
+                    (Some(plain), _) => plain.bytes(),
+                    (None, Some(blocks)) => blocks,
+                    (None, None) => {
+                        return Err(BackendError::Internal(format!(
+                            "weight {} is only packed",
+                            weight.name
+                        )));
+                    }
+                }
+            }
+        };
+        // Inputs, constants, weights and states live as long as the run and are not moved during it.
+        Ok(unsafe { std::slice::from_raw_parts(slice.as_ptr(), slice.len()) })
+    }
+
+    fn f32<'b>(&self, place: &Place) -> Result<&'b [f32], BackendError>
+    where
+        'r: 'b,
+        's: 'b,
+    {
+        if place.element != ElementType::F32 {
+            return Err(BackendError::Internal(format!(
+                "{} where f32 is needed",
+                place.element
+            )));
+        }
+        Ok(bytemuck::cast_slice(self.bytes(place)?))
+    }
+
+    fn i32<'b>(&self, place: &Place) -> Result<&'b [i32], BackendError>
+    where
+        'r: 'b,
+        's: 'b,
+    {
+        if place.element != ElementType::I32 {
+            return Err(BackendError::Internal(format!(
+                "{} where i32 is needed",
+                place.element
+            )));
+        }
+        Ok(bytemuck::cast_slice(self.bytes(place)?))
+    }
+
+    /// A step's output. The memory plan keeps it apart from every value that is still needed, the step's own
+    /// inputs among them, so nothing reads what is written here during the step.
+    fn output_bytes<'b>(&self, place: &Place) -> Result<&'b mut [u8], BackendError>
+    where
+        'r: 'b,
+    {
+        match place.address {
+            Address::Arena { offset, bytes } => {
+                Ok(unsafe { std::slice::from_raw_parts_mut(self.arena.add(offset), bytes) })
+            }
+            _ => Err(BackendError::Internal("an output outside the arena".into())),
+        }
+    }
+
+    fn output<'b>(&self, place: &Place) -> Result<&'b mut [f32], BackendError>
+    where
+        'r: 'b,
+    {
+        if place.element != ElementType::F32 {
+            return Err(BackendError::Internal(format!(
+                "{} where f32 is written",
+                place.element
+            )));
+        }
+        Ok(bytemuck::cast_slice_mut(self.output_bytes(place)?))
+    }
+
+    fn state(&mut self, place: &Place) -> Result<&mut [f32], BackendError> {
+        let Address::State(id) = place.address else {
+            return Err(BackendError::Internal(
+                "kv_append to what is no state".into(),
+            ));
+        };
+        let state = self.stores.states[id.0]
+            .as_mut()
+            .ok_or(BackendError::Unknown {
+                kind: "state",
+                id: id.0,
+            })?;
+        Ok(bytemuck::cast_slice_mut(state.bytes_mut()))
+    }
+}

@@ -1,0 +1,156 @@
+//! From a model's files to its graph: which of them are the weights, and what describes them.
+
+use std::rc::Rc;
+
+use crate::format::{
+    Checkpoint, FormatError, Metadata, gguf, read_tensor, safetensors, safetensors_index,
+};
+use crate::model::{self, BuildOptions, BuiltModel, Config, ConfigError, ModelError};
+use crate::session::WeightSource;
+use crate::source::{ByteSource, SourceError};
+use crate::tensor::{DataType, ElementType, Tensor};
+
+/// A configuration file larger than this is no configuration file.
+const MAX_TEXT_FILE: u64 = 64 << 20;
+
+/// The files of one model, by the names its repository gives them.
+#[derive(Clone, Default)]
+pub struct ModelFiles {
+    files: Vec<Rc<dyn ByteSource>>,
+}
+
+impl ModelFiles {
+    pub fn new(files: Vec<Rc<dyn ByteSource>>) -> ModelFiles {
+        ModelFiles { files }
+    }
+
+    /// The file of this name (`/` between folders).
+    pub fn find(&self, name: &str) -> Option<&Rc<dyn ByteSource>> {
+        self.files.iter().find(|file| file.name() == name)
+    }
+
+    /// A whole small file; `None` if it is not there.
+    pub async fn read(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some(file) = self.find(name) else {
+            return Ok(None);
+        };
+        if file.len() > MAX_TEXT_FILE {
+            return Err(SourceError::Read {
+                file: name.to_owned(),
+                message: format!("{} bytes are too many for a configuration file", file.len()),
+            });
+        }
+        let mut bytes = vec![0; file.len() as usize];
+        file.read_at(0, &mut bytes).await?;
+        Ok(Some(bytes))
+    }
+
+    fn with_ending(&self, ending: &str) -> Option<&Rc<dyn ByteSource>> {
+        self.files.iter().find(|file| file.name().ends_with(ending))
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.files.iter().map(|file| file.name()).collect();
+        names.join(", ")
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error(
+        "no weights among the files ({0}): a .gguf, model.safetensors or model.safetensors.index.json is needed"
+    )]
+    NoWeights(String),
+    #[error("config.json is missing beside {0}")]
+    NoConfig(String),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// A model whose headers were read: its graph, and where its weights are.
+pub struct OpenModel {
+    pub built: BuiltModel,
+    pub source: WeightSource,
+    /// The metadata of a GGUF file.
+    pub gguf: Option<Metadata>,
+}
+
+/// Reads headers and configuration and builds the graph; no weight is read.
+pub async fn open(files: &ModelFiles, options: BuildOptions) -> Result<OpenModel, CheckpointError> {
+    if let Some(file) = files.with_ending(".gguf") {
+        return open_gguf(file, options).await;
+    }
+    let (checkpoint, sources) = open_safetensors(files).await?;
+    let config = match files.read("config.json").await? {
+        Some(json) => Config::parse(&json)?,
+        None => return Err(CheckpointError::NoConfig(checkpoint.file)),
+    };
+    let built = model::from_config(&config, &checkpoint, &options)?;
+    Ok(OpenModel {
+        built,
+        source: WeightSource {
+            checkpoint,
+            files: sources,
+        },
+        gguf: None,
+    })
+}
+
+async fn open_gguf(
+    file: &Rc<dyn ByteSource>,
+    mut options: BuildOptions,
+) -> Result<OpenModel, CheckpointError> {
+    let header = gguf::read_header(file.as_ref()).await?;
+    let checkpoint = header.checkpoint;
+    let sources = vec![file.clone()];
+    if let Some(entry) = checkpoint.find("rope_freqs.weight")
+        && entry.element == ElementType::F32
+    {
+        let bytes = read_tensor(&sources, entry).await?;
+        let tensor =
+            Tensor::from_bytes(DataType::F32, &entry.shape, &bytes).map_err(ModelError::from)?;
+        options.rope_divisors = Some(tensor.as_f32().map_err(ModelError::from)?.to_vec());
+    }
+    let built = model::from_gguf(&checkpoint.metadata, &checkpoint, &options)?;
+    let gguf = Some(checkpoint.metadata.clone());
+    Ok(OpenModel {
+        built,
+        source: WeightSource {
+            checkpoint,
+            files: sources,
+        },
+        gguf,
+    })
+}
+
+async fn open_safetensors(
+    files: &ModelFiles,
+) -> Result<(Checkpoint, Vec<Rc<dyn ByteSource>>), CheckpointError> {
+    const INDEX: &str = "model.safetensors.index.json";
+    if let Some(json) = files.read(INDEX).await? {
+        let index = safetensors_index::ShardIndex::parse(&json, INDEX)?;
+        let mut sources = Vec::new();
+        for name in &index.files {
+            let file = files.find(name).ok_or_else(|| SourceError::Read {
+                file: name.clone(),
+                message: format!("{INDEX} names it, but it is not among the files"),
+            })?;
+            sources.push(file.clone());
+        }
+        return Ok((index.read_headers(&sources).await?, sources));
+    }
+    let file = files
+        .find("model.safetensors")
+        .or_else(|| files.with_ending(".safetensors"))
+        .ok_or_else(|| CheckpointError::NoWeights(files.names()))?;
+    Ok((
+        safetensors::read_header(file.as_ref()).await?,
+        vec![file.clone()],
+    ))
+}
