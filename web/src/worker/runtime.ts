@@ -195,9 +195,11 @@ async function compile(url: URL, signal: AbortSignal): Promise<WebAssembly.Modul
   } catch (error) {
     throw new FewbitError("network", `${url.href}: ${(error as Error).message}`, { details: { url: url.href }, cause: error });
   }
-  if (!response.ok) {
+  // A development server answers what it does not have with its front page.
+  const isPage = response.headers.get("Content-Type")?.startsWith("text/html") === true;
+  if (!response.ok || isPage) {
     await response.body?.cancel();
-    throw new FewbitError(response.status === 404 ? "not_found" : "http", `${url.href} answered ${response.status}`, {
+    throw new FewbitError(response.status === 404 || isPage ? "not_found" : "http", `${url.href} answered ${response.status}`, {
       details: { url: url.href, status: response.status },
     });
   }
