@@ -1,1 +1,4 @@
-//! See the crate's front page.
+//! What stands before a model: tokenizers and chat templates.
+
+pub mod chat_template;
+pub mod tokenizer;
