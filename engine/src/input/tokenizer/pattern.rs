@@ -23,8 +23,8 @@ const MAX_PATTERN_BYTES: usize = 8_192;
 #[derive(Debug)]
 pub(super) struct Pattern {
     source: String,
-    quick: Regex,
-    patient: OnceLock<Option<Regex>>,
+    quick: Box<Regex>,
+    patient: OnceLock<Option<Box<Regex>>>,
 }
 
 impl Pattern {
@@ -130,10 +130,11 @@ fn search(regex: &Regex, text: &str, from: usize) -> Result<Option<Range<usize>>
     }
 }
 
-fn compile(source: &str, backtrack_limit: usize) -> Result<Regex, fancy_regex::Error> {
+fn compile(source: &str, backtrack_limit: usize) -> Result<Box<Regex>, fancy_regex::Error> {
     RegexBuilder::new(source)
         .backtrack_limit(backtrack_limit)
         .delegate_size_limit(COMPILED_LIMIT)
         .delegate_dfa_size_limit(COMPILED_LIMIT)
         .build()
+        .map(Box::new)
 }
