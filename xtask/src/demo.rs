@@ -15,7 +15,7 @@ use crate::build::{cargo, wasm, web};
 use crate::process;
 use crate::progress::Progress;
 use crate::project::{Project, executable};
-use crate::setup::{browsers, npm};
+use crate::setup::{browsers, models, npm};
 
 /// The model that answers.
 const MODEL: &str = "smollm2-135m-instruct";
@@ -78,7 +78,7 @@ fn prepare(project: &Project, progress: &Progress, headless: bool) -> Result<Pat
     thread::scope(|scope| {
         let server = scope.spawn(|| {
             let command = build_server(project, progress, headless)?;
-            pull_model(project, progress, &command)?;
+            models::pull(project, progress, &command, MODEL)?;
             Ok(command)
         });
         let module = scope.spawn(|| wasm::build(project, progress, &variants, wasm::Optimize::No));
@@ -118,19 +118,4 @@ fn build_server(project: &Project, progress: &Progress, headless: bool) -> Resul
     }
     step.done();
     Ok(command)
-}
-
-fn pull_model(project: &Project, progress: &Progress, command: &PathBuf) -> Result<()> {
-    let step = progress.step(format!("the model {MODEL}"));
-    process::run(
-        project,
-        &step,
-        "demo-model",
-        Command::new(command)
-            .current_dir(project.root())
-            .args(["models", "pull", MODEL]),
-        Duration::from_secs(15 * 60),
-    )?;
-    step.done();
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod browsers;
 pub(crate) mod duckdb;
+pub(crate) mod models;
 pub(crate) mod npm;
 pub(crate) mod rust;
 pub(crate) mod system;
@@ -20,6 +21,7 @@ pub(crate) fn everything(project: &Project, progress: &Progress) -> Result<()> {
     for folder in npm::FOLDERS {
         npm::ci(project, progress, folder)?;
     }
+    models::package_clients(project, progress)?;
     browsers::all(project, progress)?;
     progress.say("Set up. `cargo xtask demo` shows it, `cargo xtask test` tests it.");
     Ok(())
