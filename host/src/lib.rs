@@ -8,5 +8,6 @@ pub mod browser;
 pub mod cli;
 pub mod job;
 pub mod runner;
+pub mod serve;
 pub mod store;
 pub mod target;

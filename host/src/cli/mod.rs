@@ -2,11 +2,15 @@
 //!
 //! Exit codes: 0 all went well; 1 it ran and something did not hold or failed; 2 the command line was wrong.
 
+#[cfg(feature = "webdriver")]
+mod doctor;
 mod models;
 mod progress;
+mod serve;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// Transformer models at few bits per weight, in any browser and natively.
@@ -19,17 +23,37 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Serve),
     Models(models::Models),
+    /// Find out which browsers, drivers, adapters and features this machine has, by starting each.
+    #[cfg(feature = "webdriver")]
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.command {
+    let result = match Cli::parse().command {
+        Command::Serve(command) => on_runtime(command.run()),
         Command::Models(command) => command.run(),
+        #[cfg(feature = "webdriver")]
+        Command::Doctor(command) => on_runtime(async {
+            let pages = serve::for_runs(None).await?;
+            doctor::run(command, &format!("{}/runner", pages.url())).await
+        }),
     };
     result.unwrap_or_else(|error| {
         eprintln!("fewbit: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn on_runtime(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
+    let result = runtime.block_on(command);
+    // A download that a page began must not keep the command alive.
+    runtime.shutdown_background();
+    result
 }

@@ -88,6 +88,27 @@ impl StoreError {
         }
     }
 
+    /// A short stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StoreError::UnknownModel { .. } => "unknown_model",
+            StoreError::Manifest(_) => "manifest",
+            StoreError::NoModelFiles(_) => "no_model_files",
+            StoreError::NoHome => "no_home",
+            StoreError::Network { .. } | StoreError::Status { .. } => "network",
+            StoreError::Incomplete { .. } | StoreError::Stalled { .. } => "incomplete",
+            StoreError::Size { .. } => "size",
+            StoreError::Sha256 { .. } => "sha256",
+            StoreError::Client { .. } => "package_client",
+            StoreError::Archive { .. } => "archive",
+            StoreError::DiskFull { .. } => "disk_full",
+            StoreError::Quota { .. } => "quota",
+            StoreError::Io { .. } => "io",
+            StoreError::NoSource { .. } => "no_source",
+            StoreError::Stopped => "stopped",
+        }
+    }
+
     /// Whether another source cannot help, as this machine or the user is the reason.
     pub(crate) fn is_local(&self) -> bool {
         matches!(

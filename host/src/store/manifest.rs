@@ -142,6 +142,23 @@ impl ModelEntry {
     }
 }
 
+impl Source {
+    /// What stands before a file's name in its web address; `None` for packages.
+    pub(crate) fn base(&self, hugging_face: &str) -> Option<String> {
+        match self {
+            Source::Huggingface {
+                repository,
+                revision,
+            } => {
+                let endpoint = hugging_face.trim_end_matches('/');
+                Some(format!("{endpoint}/{repository}/resolve/{revision}/"))
+            }
+            Source::Http { base } => Some(base.clone()),
+            Source::Pip { .. } | Source::Npm { .. } => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

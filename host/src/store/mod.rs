@@ -95,6 +95,15 @@ impl Store {
         folder::of_model(&self.home, &model.name)
     }
 
+    /// Web addresses that have the file (packages have none), in the order of the sources.
+    pub fn urls_of(&self, model: &ModelEntry, file: &FileEntry) -> Vec<String> {
+        let bases = model
+            .sources
+            .iter()
+            .filter_map(|s| s.base(&self.hugging_face));
+        bases.map(|base| format!("{base}{}", file.name)).collect()
+    }
+
     fn path_of(&self, model: &ModelEntry, file: &FileEntry) -> PathBuf {
         self.folder_of(model).join(&file.name)
     }

