@@ -18,12 +18,14 @@ use crate::setup::{npm, rust};
 use crate::stamp::{Inputs, Stamp};
 
 /// The name of the files a page loads: `NAME.js` and `NAME_bg.wasm`.
-const OUT_NAME: &str = "fewbit";
+const OUT_NAME: &str = "fewbit_runtime";
 
 /// One set of wasm features.
 pub(crate) struct Variant {
     pub(crate) name: &'static str,
     target_features: &'static str,
+    /// Shared memory and atomics: the standard library has to be compiled along.
+    threads: bool,
 }
 
 /// Every variant, the most widely supported first.
@@ -31,12 +33,61 @@ pub(crate) const VARIANTS: &[Variant] = &[
     Variant {
         name: "simd",
         target_features: "+simd128",
+        threads: false,
     },
     Variant {
         name: "relaxed",
         target_features: "+simd128,+relaxed-simd",
+        threads: false,
+    },
+    Variant {
+        name: "threads",
+        target_features: "+simd128,+relaxed-simd,+atomics,+bulk-memory",
+        threads: true,
     },
 ];
+
+/// What the linker must be told for a module whose memory several workers share; wasm-bindgen wants the
+/// symbols of thread-local storage.
+const SHARED_MEMORY: &[&str] = &[
+    "-Clink-arg=--shared-memory",
+    "-Clink-arg=--import-memory",
+    "-Clink-arg=--max-memory=4294967296",
+    "-Clink-arg=--export=__wasm_init_tls",
+    "-Clink-arg=--export=__tls_size",
+    "-Clink-arg=--export=__tls_align",
+    "-Clink-arg=--export=__tls_base",
+];
+
+impl Variant {
+    /// Build scripts look at `RUSTC_BOOTSTRAP` and would undo one another's work in one folder.
+    fn target(&self, project: &Project) -> PathBuf {
+        if self.threads {
+            project.target().join("wasm-threads")
+        } else {
+            project.target().to_path_buf()
+        }
+    }
+
+    /// Cargo's arguments and rustc's flags that make the variant.
+    fn apply(&self, command: &mut Command) {
+        let mut flags = format!("-Ctarget-feature={}", self.target_features);
+        if self.threads {
+            for flag in SHARED_MEMORY {
+                flags.push(' ');
+                flags.push_str(flag);
+            }
+            // `-Z` is refused by a stable toolchain without this.
+            command
+                .env("RUSTC_BOOTSTRAP", "1")
+                .arg("-Zbuild-std=std,panic_abort");
+        }
+        // A user's own flags for native code have no meaning here, and would hide ours.
+        command
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env("RUSTFLAGS", flags);
+    }
+}
 
 /// Whether to spend seconds on a smaller module.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,10 +96,10 @@ pub(crate) enum Optimize {
     No,
 }
 
-/// The variants called `names`, or all where none is named.
+/// The variants called `names`, or all without threads where none is named.
 pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Variant>> {
     if names.is_empty() {
-        return Ok(VARIANTS.iter().collect());
+        return Ok(VARIANTS.iter().filter(|variant| !variant.threads).collect());
     }
     names
         .iter()
@@ -96,13 +147,10 @@ fn compile(project: &Project, progress: &Progress, variant: &Variant) -> Result<
     let mut command = cargo::command(project);
     command
         .args(["build", "--profile", "wasm", "-p", "fewbit-runtime-wasm"])
-        .args(["--target", "wasm32-unknown-unknown"])
-        // A user's own flags for native code have no meaning here, and would hide ours.
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env(
-            "RUSTFLAGS",
-            format!("-Ctarget-feature={}", variant.target_features),
-        );
+        .args(["--target", "wasm32-unknown-unknown"]);
+    let target = variant.target(project);
+    command.arg("--target-dir").arg(&target);
+    variant.apply(&mut command);
     process::run(
         project,
         &step,
@@ -110,9 +158,7 @@ fn compile(project: &Project, progress: &Progress, variant: &Variant) -> Result<
         &mut command,
         Duration::from_secs(30 * 60),
     )?;
-    let module = project
-        .target()
-        .join("wasm32-unknown-unknown/wasm/fewbit_runtime_wasm.wasm");
+    let module = target.join("wasm32-unknown-unknown/wasm/fewbit_runtime_wasm.wasm");
     if !module.is_file() {
         bail!("cargo ended well but left no {}", project.shown(&module));
     }
@@ -198,6 +244,9 @@ fn optimize(
         .arg(&smaller);
     if variant.target_features.contains("relaxed-simd") {
         command.arg("--enable-relaxed-simd");
+    }
+    if variant.threads {
+        command.arg("--enable-threads");
     }
     process::run(
         project,
