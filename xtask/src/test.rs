@@ -79,8 +79,13 @@ fn quick(project: &Project, progress: &Progress) -> Result<Report> {
         .args(["test", "--workspace", "--no-fail-fast"])
         .args(["--exclude", "fewbit-browser-tests"])
         // The module itself is tested in the browsers; natively it has nothing to run.
-        .args(["--exclude", "fewbit-runtime-wasm"]);
+        .args(["--exclude", "fewbit-runtime-wasm"])
+        // The tools are built already, in their own profile.
+        .args(["--exclude", "xtask", "--exclude", "xtask-bindgen"]);
     report.add(progress, &mut crates, Duration::from_secs(60 * 60))?;
+    let mut tools = cargo::command(project);
+    tools.args(["test", "--profile", "xtask", "-p", "xtask"]);
+    report.add(progress, &mut tools, Duration::from_secs(15 * 60))?;
     let folder = project.root().join("web");
     if folder.join("package.json").is_file() {
         for script in ["check", "test"] {

@@ -9,6 +9,23 @@ use anyhow::{Result, bail};
 use crate::process;
 use crate::progress::Progress;
 use crate::project::{Project, find_program};
+use crate::setup::system::{self, Need};
+
+/// Cargo needs a C compiler to link anything, so there is one; some parts are C++.
+const CXX: Need = Need {
+    what: "a C++ compiler",
+    purpose: "the fuzz targets",
+    programs: &["c++", "g++", "clang++"],
+    files: &[],
+    debian: &["g++"],
+    macos: "xcode-select --install",
+    windows: "",
+};
+
+/// A C++ compiler, or what to type for it.
+pub(crate) fn cxx(project: &Project, progress: &Progress) -> Result<()> {
+    system::install(project, progress, &[&CXX]).map(drop)
+}
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
