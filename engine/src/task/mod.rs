@@ -3,7 +3,15 @@
 pub mod chat;
 pub mod checkpoint;
 pub mod decoder;
+pub mod encoder;
+pub mod forward;
+pub mod generate;
+mod model;
+pub mod pooling;
 mod random;
 pub mod sampling;
+pub mod score;
 pub mod stop;
 pub mod text_stream;
+
+pub use model::{Embedding, LoadError, Model, ModelFacts, TaskError};

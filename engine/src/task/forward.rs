@@ -1,0 +1,154 @@
+//! A model's graph run as it is on named tensors: what a parity check feeds and compares.
+
+use std::collections::BTreeMap;
+
+use super::decoder::{DecodeError, Decoder};
+use super::encoder::{EncoderRunner, run_recovering};
+use crate::graph::Bindings;
+use crate::session::SessionError;
+use crate::tensor::{DataType, Tensor, TensorError};
+
+/// Tensors by name.
+pub type Named = BTreeMap<String, Tensor>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    #[error("input {0} is missing")]
+    Missing(&'static str),
+    #[error("input {name}: {message}")]
+    Input { name: String, message: String },
+    #[error("the model has no output named {0}")]
+    UnknownOutput(String),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// A causal model: `input_ids [batch, tokens]` → `logits [batch, tokens, vocabulary]`.
+pub(super) async fn causal(
+    decoder: &mut Decoder,
+    inputs: &Named,
+    outputs: &[String],
+) -> Result<Named, ForwardError> {
+    if let Some(name) = outputs.iter().find(|name| *name != "logits") {
+        return Err(ForwardError::UnknownOutput(name.clone()));
+    }
+    let ids = inputs
+        .get("input_ids")
+        .ok_or(ForwardError::Missing("input_ids"))?;
+    let &[batch, tokens] = ids.shape() else {
+        return Err(shape_fault("input_ids", ids, "[batch, tokens]"));
+    };
+    let all = token_ids("input_ids", ids)?;
+    let vocabulary = decoder.model().vocabulary;
+    let mut logits = Vec::with_capacity(batch * tokens * vocabulary);
+    for row in all.chunks(tokens.max(1)) {
+        decoder
+            .logits(row, |_, rows| logits.extend_from_slice(rows))
+            .await?;
+    }
+    let logits = Tensor::from_f32(&[batch, tokens, vocabulary], &logits)?;
+    Ok(Named::from([("logits".to_owned(), logits)]))
+}
+
+/// An encoder: `input_ids`, and where given `attention_mask` and `token_type_ids`, each `[batch, tokens]` → the graph's outputs.
+pub(super) async fn encoder(
+    runner: &mut EncoderRunner,
+    inputs: &Named,
+    outputs: &[String],
+) -> Result<Named, ForwardError> {
+    let ids = inputs
+        .get("input_ids")
+        .ok_or(ForwardError::Missing("input_ids"))?;
+    let &[batch, tokens] = ids.shape() else {
+        return Err(shape_fault("input_ids", ids, "[batch, tokens]"));
+    };
+    let limit = runner.model().max_tokens;
+    if tokens > limit || tokens == 0 {
+        return Err(shape_fault(
+            "input_ids",
+            ids,
+            &format!("1 to {limit} tokens"),
+        ));
+    }
+    let ids = integers("input_ids", ids)?;
+    let shape = ids.shape().to_vec();
+    let given = |name: &str, default: i32| -> Result<Tensor, ForwardError> {
+        match inputs.get(name) {
+            Some(tensor) if tensor.shape() == shape => integers(name, tensor),
+            Some(tensor) => Err(shape_fault(name, tensor, &format!("{shape:?}"))),
+            None => Ok(Tensor::from_i32(&shape, &vec![default; batch * tokens])?),
+        }
+    };
+    let mask = given("attention_mask", 1)?;
+    let segments = given("token_type_ids", 0)?;
+    let known: Vec<String> = runner
+        .session()
+        .graph()
+        .outputs
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
+    let wanted: Vec<&str> = match outputs {
+        [] => known.iter().map(String::as_str).collect(),
+        some => some.iter().map(String::as_str).collect(),
+    };
+    let bindings = Bindings::from([("batch".to_owned(), batch), ("tokens".to_owned(), tokens)]);
+    let tensors = [
+        ("input_ids", &ids),
+        ("attention_mask", &mask),
+        ("token_type_ids", &segments),
+    ];
+    let results = run_recovering(runner.session_mut(), &bindings, &tensors, &wanted).await?;
+    Ok(wanted.into_iter().map(str::to_owned).zip(results).collect())
+}
+
+fn token_ids(name: &str, tensor: &Tensor) -> Result<Vec<u32>, ForwardError> {
+    let ids = integers(name, tensor)?;
+    ids.as_i32()?
+        .iter()
+        .map(|&id| {
+            u32::try_from(id).map_err(|_| ForwardError::Input {
+                name: name.to_owned(),
+                message: format!("{id} is no token id"),
+            })
+        })
+        .collect()
+}
+
+/// Integers of any width as i32; an error where one does not fit.
+fn integers(name: &str, tensor: &Tensor) -> Result<Tensor, ForwardError> {
+    if tensor.data_type().is_float() {
+        return Err(ForwardError::Input {
+            name: name.to_owned(),
+            message: format!("{} given, integers wanted", tensor.data_type()),
+        });
+    }
+    if tensor.data_type() == DataType::I32 {
+        return Ok(tensor.clone());
+    }
+    let values: Result<Vec<i32>, ForwardError> = tensor
+        .to_f64_vec()
+        .into_iter()
+        .map(|value| {
+            // Every i32 is exact in f64, and so is every neighbour that would not fit.
+            let fits = value >= f64::from(i32::MIN) && value <= f64::from(i32::MAX);
+            fits.then_some(value as i32)
+                .ok_or_else(|| ForwardError::Input {
+                    name: name.to_owned(),
+                    message: format!("{value} does not fit in 32 bits"),
+                })
+        })
+        .collect();
+    Ok(Tensor::from_i32(tensor.shape(), &values?)?)
+}
+
+fn shape_fault(name: &str, tensor: &Tensor, wanted: &str) -> ForwardError {
+    ForwardError::Input {
+        name: name.to_owned(),
+        message: format!("shape {:?} given, {wanted} wanted", tensor.shape()),
+    }
+}

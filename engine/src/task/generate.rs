@@ -1,0 +1,195 @@
+//! Text from a causal model, a token at a time.
+
+use super::decoder::{Advance, DecodeError, Decoder};
+use super::sampling::{Choice, Sampler, SamplingError, SamplingParams};
+use super::stop::{StopError, StopStrings};
+use super::text_stream::TextStream;
+use crate::input::tokenizer::{Tokenizer, TokenizerError};
+
+/// How to generate.
+#[derive(Clone, Debug)]
+pub struct GenerateOptions {
+    pub max_tokens: usize,
+    pub sampling: SamplingParams,
+    /// Texts that end the generation and are not part of it.
+    pub stop: Vec<String>,
+    /// Goes on over the model's end-of-text tokens, and shows control tokens, as references and benchmarks do.
+    pub ignore_eos: bool,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> GenerateOptions {
+        GenerateOptions {
+            max_tokens: 256,
+            sampling: SamplingParams::default(),
+            stop: Vec::new(),
+            ignore_eos: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model's end of text, or a stop text.
+    Stop,
+    /// The tokens asked for are there.
+    Length,
+    /// The context can hold no more.
+    ContextFull,
+}
+
+impl FinishReason {
+    pub const fn name(self) -> &'static str {
+        match self {
+            FinishReason::Stop => "stop",
+            FinishReason::Length => "length",
+            FinishReason::ContextFull => "context_full",
+        }
+    }
+}
+
+/// What one call of [`Generation::next`] did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// More of the prompt is computed.
+    Prefill { done: usize, total: usize },
+    /// A token, and the text that it completes (which may be empty).
+    Token { choice: Choice, text: String },
+    /// The end; `text` is what was held back.
+    Finished { reason: FinishReason, text: String },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error("the generation has ended")]
+    Ended,
+}
+
+/// A generation under way. Drop it to stop.
+pub struct Generation {
+    context: Vec<u32>,
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    max_tokens: usize,
+    ignore_eos: bool,
+    sampler: Sampler,
+    stop: StopStrings,
+    stream: TextStream,
+    ended: Option<FinishReason>,
+    over: bool,
+}
+
+impl Generation {
+    /// Prepares to go on from `prompt`.
+    ///
+    /// # Errors
+    /// Options out of range; a prompt that is empty or longer than the context.
+    pub fn new(
+        decoder: &Decoder,
+        prompt: Vec<u32>,
+        options: &GenerateOptions,
+    ) -> Result<Generation, GenerateError> {
+        let limit = decoder.model().context_length;
+        if prompt.is_empty() {
+            return Err(DecodeError::Empty.into());
+        }
+        if prompt.len() > limit {
+            return Err(DecodeError::ContextFull {
+                tokens: prompt.len(),
+                limit,
+            }
+            .into());
+        }
+        Ok(Generation {
+            prompt_tokens: prompt.len(),
+            cached_tokens: decoder.reusable(&prompt),
+            max_tokens: options.max_tokens,
+            ignore_eos: options.ignore_eos,
+            sampler: Sampler::new(options.sampling.clone(), &prompt)?,
+            stop: StopStrings::new(options.stop.clone())?,
+            stream: TextStream::after_text(!options.ignore_eos),
+            context: prompt,
+            ended: (options.max_tokens == 0).then_some(FinishReason::Length),
+            over: false,
+        })
+    }
+
+    pub fn prompt_ids(&self) -> &[u32] {
+        &self.context[..self.prompt_tokens]
+    }
+
+    /// The tokens generated so far.
+    pub fn ids(&self) -> &[u32] {
+        &self.context[self.prompt_tokens..]
+    }
+
+    /// Prompt tokens that the KV state had from the call before.
+    pub fn cached_tokens(&self) -> usize {
+        self.cached_tokens
+    }
+
+    /// Does one chunk of the prompt or one token.
+    ///
+    /// # Errors
+    /// Whatever decoding says; after an error, or after [`Event::Finished`], the generation has ended.
+    pub async fn next(
+        &mut self,
+        decoder: &mut Decoder,
+        tokenizer: Option<&Tokenizer>,
+    ) -> Result<Event, GenerateError> {
+        if self.over {
+            return Err(GenerateError::Ended);
+        }
+        if let Some(reason) = self.ended {
+            self.over = true;
+            let mut text = self.stop.push(&self.stream.finish());
+            text += &self.stop.finish();
+            return Ok(Event::Finished { reason, text });
+        }
+        match decoder.advance(&self.context).await? {
+            Advance::Prefilled { done, total } => Ok(Event::Prefill { done, total }),
+            Advance::Logits(logits) => {
+                let choice = self.sampler.choose(&logits)?;
+                let text = self.take(decoder, tokenizer, choice.id)?;
+                Ok(Event::Token { choice, text })
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        decoder: &Decoder,
+        tokenizer: Option<&Tokenizer>,
+        id: u32,
+    ) -> Result<String, GenerateError> {
+        self.context.push(id);
+        let generated = self.context.len() - self.prompt_tokens;
+        let model = decoder.model();
+        let ends = model.eos_ids.contains(&id) || tokenizer.is_some_and(|t| t.ends_generation(id));
+        if ends && !self.ignore_eos {
+            self.ended = Some(FinishReason::Stop);
+            return Ok(String::new());
+        }
+        let text = match tokenizer {
+            Some(tokenizer) => self.stream.push(tokenizer, id)?,
+            None => String::new(),
+        };
+        let text = self.stop.push(&text);
+        if self.stop.stopped().is_some() {
+            self.ended = Some(FinishReason::Stop);
+        } else if generated >= self.max_tokens {
+            self.ended = Some(FinishReason::Length);
+        } else if self.context.len() >= model.context_length {
+            self.ended = Some(FinishReason::ContextFull);
+        }
+        Ok(text)
+    }
+}

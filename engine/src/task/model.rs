@@ -1,0 +1,368 @@
+//! A loaded model and what can be asked of it.
+
+use std::collections::BTreeMap;
+
+use super::chat::Message;
+use super::checkpoint::{self, CheckpointError, ModelFiles};
+use super::decoder::Decoder;
+use super::encoder::{EncodeError, EncoderRunner};
+use super::forward::{self, ForwardError, Named};
+use super::generate::{Event, GenerateError, GenerateOptions, Generation};
+use super::pooling::{Pooling, PoolingError};
+use super::score::{ScoreError, TokenScore, score};
+use crate::backend::{BackendInfo, Device, MemoryUse};
+use crate::format::{Checkpoint, Metadata};
+use crate::input::chat_template::{ChatOptions, ChatTemplate, ChatTemplateError};
+use crate::input::tokenizer::{Tokenizer, TokenizerConfig, TokenizerError};
+use crate::model::{BuildOptions, ModelKind};
+use crate::session::{OnUpload, Session, SessionError};
+use crate::tensor::ElementType;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error(transparent)]
+    Template(#[from] ChatTemplateError),
+    #[error(transparent)]
+    Pooling(#[from] PoolingError),
+}
+
+impl From<crate::source::SourceError> for LoadError {
+    fn from(error: crate::source::SourceError) -> LoadError {
+        LoadError::Checkpoint(error.into())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    #[error("{architecture} is no model to {task} with")]
+    WrongKind {
+        architecture: &'static str,
+        task: &'static str,
+    },
+    #[error("the model's files have no tokenizer")]
+    NoTokenizer,
+    #[error("the model's files have no chat template")]
+    NoTemplate,
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error(transparent)]
+    Template(#[from] ChatTemplateError),
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Pooling(#[from] PoolingError),
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+/// What a model is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFacts {
+    pub architecture: &'static str,
+    /// The element type that most weights have, by name: a block format or a data type.
+    pub block_format: String,
+    /// Over all weights, scales and offsets counted.
+    pub bits_per_weight: f64,
+    pub parameters: u64,
+    pub weight_bytes: u64,
+    /// Most tokens at a time.
+    pub context_length: usize,
+    /// Token ids there are; 0 for a model that predicts none.
+    pub vocabulary: usize,
+}
+
+enum Runner {
+    Causal(Box<Decoder>),
+    Encoder(Box<EncoderRunner>),
+}
+
+/// One text's vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding {
+    pub input_ids: Vec<u32>,
+    pub vector: Vec<f32>,
+}
+
+/// A model on a device, with its tokenizer and templates.
+pub struct Model {
+    facts: ModelFacts,
+    tokenizer: Option<Tokenizer>,
+    template: Option<ChatTemplate>,
+    pooling: Pooling,
+    runner: Runner,
+}
+
+impl Model {
+    /// Reads headers, configuration and tokenizer, opens the device and streams the weights to it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the files, named; an abort by `on_upload`; what the device says.
+    pub async fn load(
+        files: &ModelFiles,
+        device: Box<dyn Device>,
+        options: BuildOptions,
+        on_upload: OnUpload<'_>,
+    ) -> Result<Model, LoadError> {
+        let open = checkpoint::open(files, options).await?;
+        let tokenizer = read_tokenizer(files, open.gguf.as_ref()).await?;
+        let source = tokenizer.as_ref().and_then(Tokenizer::chat_template);
+        let template = source.map(ChatTemplate::new).transpose()?;
+        let pooling = read_pooling(files).await?;
+        let facts = facts(
+            &open.source.checkpoint,
+            open.built.architecture,
+            &open.built.kind,
+        );
+        let session = Session::open(device, open.built.graph, open.source, on_upload).await?;
+        let runner = match open.built.kind {
+            ModelKind::CausalLm(model) => Runner::Causal(Box::new(Decoder::new(session, model))),
+            ModelKind::Encoder(model) => {
+                Runner::Encoder(Box::new(EncoderRunner::new(session, model)))
+            }
+        };
+        Ok(Model {
+            facts,
+            tokenizer,
+            template,
+            pooling,
+            runner,
+        })
+    }
+
+    pub fn facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    pub fn backend(&self) -> BackendInfo {
+        self.session().info()
+    }
+
+    pub fn memory(&self) -> MemoryUse {
+        self.session().memory()
+    }
+
+    pub fn session(&self) -> &Session {
+        match &self.runner {
+            Runner::Causal(decoder) => decoder.session(),
+            Runner::Encoder(runner) => runner.session(),
+        }
+    }
+
+    /// Destroys the device as a failing driver would; for tests of recovery. False where there is none to lose.
+    pub fn lose_device(&mut self) -> bool {
+        match &mut self.runner {
+            Runner::Causal(decoder) => decoder.session_mut().lose_device(),
+            Runner::Encoder(runner) => runner.session_mut().lose_device(),
+        }
+    }
+
+    pub fn tokenizer(&self) -> Result<&Tokenizer, TaskError> {
+        self.tokenizer.as_ref().ok_or(TaskError::NoTokenizer)
+    }
+
+    /// Whether the model can chat: it predicts tokens and its files have a template.
+    pub fn can_chat(&self) -> bool {
+        self.template.is_some() && matches!(self.runner, Runner::Causal(_))
+    }
+
+    pub fn can_generate(&self) -> bool {
+        matches!(self.runner, Runner::Causal(_))
+    }
+
+    pub fn can_embed(&self) -> bool {
+        matches!(self.runner, Runner::Encoder(_)) && self.tokenizer.is_some()
+    }
+
+    /// The ids of a text as the model expects it, with the tokens that stand around one.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TaskError> {
+        Ok(self.tokenizer()?.encode(text, true)?)
+    }
+
+    /// The ids of a conversation through the model's chat template, ending where the assistant begins.
+    /// `now` is the time in seconds since 1970 for templates that state the date.
+    pub fn encode_chat(
+        &self,
+        messages: &[Message],
+        now: Option<i64>,
+    ) -> Result<Vec<u32>, TaskError> {
+        let template = self.template.as_ref().ok_or(TaskError::NoTemplate)?;
+        let tokenizer = self.tokenizer()?;
+        let special = tokenizer.special();
+        let text = template.render(
+            messages,
+            &ChatOptions {
+                add_generation_prompt: true,
+                bos_token: special.bos.and_then(|id| tokenizer.token(id)),
+                eos_token: special.eos.and_then(|id| tokenizer.token(id)),
+                tools: None,
+                now,
+            },
+        )?;
+        Ok(tokenizer.encode(&text, false)?)
+    }
+
+    /// Prepares a generation that goes on from `prompt`; [`Model::step`] drives it.
+    pub fn generate(
+        &self,
+        prompt: Vec<u32>,
+        options: &GenerateOptions,
+    ) -> Result<Generation, TaskError> {
+        match &self.runner {
+            Runner::Causal(decoder) => Ok(Generation::new(decoder, prompt, options)?),
+            Runner::Encoder(_) => Err(self.wrong_kind("generate")),
+        }
+    }
+
+    /// Does one chunk of a generation's prompt or one of its tokens.
+    pub async fn step(&mut self, generation: &mut Generation) -> Result<Event, TaskError> {
+        let tokenizer = self.tokenizer.as_ref();
+        match &mut self.runner {
+            Runner::Causal(decoder) => Ok(generation.next(decoder, tokenizer).await?),
+            Runner::Encoder(_) => Err(self.wrong_kind("generate")),
+        }
+    }
+
+    /// Negative log-likelihoods of `ids[1..]`, each after the ids before it.
+    pub async fn score(&mut self, ids: &[u32]) -> Result<Vec<TokenScore>, TaskError> {
+        match &mut self.runner {
+            Runner::Causal(decoder) => Ok(score(decoder, ids).await?),
+            Runner::Encoder(_) => Err(self.wrong_kind("score")),
+        }
+    }
+
+    /// One vector a text, pooled and normalized as the model's files say. A text longer than the model
+    /// takes is cut.
+    pub async fn embed(&mut self, texts: &[&str]) -> Result<Vec<Embedding>, TaskError> {
+        let tokenizer = self.tokenizer.as_ref().ok_or(TaskError::NoTokenizer)?;
+        let Runner::Encoder(runner) = &mut self.runner else {
+            return Err(self.wrong_kind("embed"));
+        };
+        let hidden = runner.model().hidden;
+        let limit = self
+            .pooling
+            .max_tokens
+            .unwrap_or(usize::MAX)
+            .min(runner.model().max_tokens);
+        let mut ids = Vec::with_capacity(texts.len());
+        for text in texts {
+            let mut text = tokenizer.encode(text, true)?;
+            if text.len() > limit {
+                // The last token closes the text and stays.
+                let last = text.pop();
+                text.truncate(limit.saturating_sub(1));
+                text.extend(last);
+            }
+            ids.push(text);
+        }
+        let states = runner.hidden_states(&ids).await?;
+        ids.into_iter()
+            .zip(states)
+            .map(|(input_ids, state)| {
+                Ok(Embedding {
+                    vector: self.pooling.pool(&state, hidden)?,
+                    input_ids,
+                })
+            })
+            .collect()
+    }
+
+    /// Runs the model's graph on named tensors; `outputs` empty means all.
+    pub async fn forward(
+        &mut self,
+        inputs: &Named,
+        outputs: &[String],
+    ) -> Result<Named, TaskError> {
+        Ok(match &mut self.runner {
+            Runner::Causal(decoder) => forward::causal(decoder, inputs, outputs).await?,
+            Runner::Encoder(runner) => forward::encoder(runner, inputs, outputs).await?,
+        })
+    }
+
+    fn wrong_kind(&self, task: &'static str) -> TaskError {
+        TaskError::WrongKind {
+            architecture: self.facts.architecture,
+            task,
+        }
+    }
+}
+
+async fn read_tokenizer(
+    files: &ModelFiles,
+    gguf: Option<&Metadata>,
+) -> Result<Option<Tokenizer>, LoadError> {
+    if let Some(json) = files.read("tokenizer.json").await? {
+        let tokenizer_config = files.read("tokenizer_config.json").await?;
+        let special_tokens_map = files.read("special_tokens_map.json").await?;
+        let generation_config = files.read("generation_config.json").await?;
+        let template = files.read("chat_template.jinja").await?;
+        let template = template
+            .as_deref()
+            .and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let config = TokenizerConfig {
+            tokenizer_config: tokenizer_config.as_deref(),
+            special_tokens_map: special_tokens_map.as_deref(),
+            generation_config: generation_config.as_deref(),
+            chat_template: template,
+        };
+        return Ok(Some(
+            Tokenizer::from_tokenizer_json(&json)?.with_config(&config)?,
+        ));
+    }
+    match gguf {
+        Some(metadata) if metadata.contains("tokenizer.ggml.model") => {
+            Ok(Some(Tokenizer::from_gguf(metadata)?))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn facts(checkpoint: &Checkpoint, architecture: &'static str, kind: &ModelKind) -> ModelFacts {
+    let mut weights: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut parameters, mut bits) = (0u64, 0.0);
+    for entry in checkpoint.tensors.values() {
+        let integer =
+            matches!(entry.element, ElementType::Plain(data_type) if !data_type.is_float());
+        if integer {
+            continue;
+        }
+        let elements = entry.elements() as u64;
+        *weights.entry(entry.element.to_string()).or_default() += elements;
+        parameters += elements;
+        bits += entry.element.bits_per_weight() * elements as f64;
+    }
+    let most = weights.into_iter().max_by_key(|(_, elements)| *elements);
+    let (context_length, vocabulary) = match kind {
+        ModelKind::CausalLm(model) => (model.context_length, model.vocabulary),
+        ModelKind::Encoder(model) => (model.max_tokens, 0),
+    };
+    ModelFacts {
+        architecture,
+        block_format: most.map_or_else(String::new, |(name, _)| name),
+        bits_per_weight: bits / parameters.max(1) as f64,
+        parameters,
+        weight_bytes: checkpoint.total_bytes(),
+        context_length,
+        vocabulary,
+    }
+}
+
+async fn read_pooling(files: &ModelFiles) -> Result<Pooling, LoadError> {
+    let modules = files.read("modules.json").await?;
+    let pooling = files.read("1_Pooling/config.json").await?;
+    let sentence = files.read("sentence_bert_config.json").await?;
+    Ok(Pooling::from_files(
+        modules.as_deref(),
+        pooling.as_deref(),
+        sentence.as_deref(),
+    )?)
+}
