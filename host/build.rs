@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=DUCKDB_LIB_DIR");
-    if env::var_os("CARGO_FEATURE_RESULTS").is_none() {
+    let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    if !has("RESULTS") || has("BUNDLED_DUCKDB") {
         return;
     }
     let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
