@@ -41,6 +41,25 @@ pub(crate) fn node(project: &Project, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+/// The tests' runner and the compiler want this one or a newer.
+const OLDEST_NODE: u32 = 20;
+
+fn check_version() -> Result<()> {
+    let version = process::output(Command::new("node").arg("--version")).unwrap_or_default();
+    let major = version
+        .trim_start_matches('v')
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= OLDEST_NODE => Ok(()),
+        _ => bail!(
+            "Node.js {OLDEST_NODE} or newer is needed and `node --version` says `{version}`; \
+             https://nodejs.org/en/download has it for every system"
+        ),
+    }
+}
+
 /// Whether both `node` and `npm` can be called.
 fn available() -> bool {
     find_program("node").is_some() && find_program("npm").is_some()
@@ -70,6 +89,7 @@ pub(crate) fn ci(project: &Project, progress: &Progress, dir: &str) -> Result<()
     if stamp.holds(&folder.join("node_modules")) {
         return Ok(());
     }
+    check_version()?;
     let step = progress.step(format!("npm packages of {dir}"));
     process::run(
         project,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -93,15 +94,20 @@ pub(crate) fn install<'a>(
 
 fn apt(project: &Project, progress: &Progress, packages: &[&str]) -> Result<()> {
     let step = progress.step(format!("apt-get install {}", packages.join(" ")));
-    let mut update = Command::new("apt-get");
-    update.args(["-o", "Acquire::http::Timeout=30", "update"]);
-    process::run(
-        project,
-        &step,
-        "apt-update",
-        &mut update,
-        Duration::from_secs(180),
-    )?;
+    // Once a run is enough, however often something is missing.
+    static UPDATED: AtomicBool = AtomicBool::new(false);
+    if !UPDATED.load(Ordering::Relaxed) {
+        let mut update = Command::new("apt-get");
+        update.args(["-o", "Acquire::http::Timeout=30", "update"]);
+        process::run(
+            project,
+            &step,
+            "apt-update",
+            &mut update,
+            Duration::from_secs(180),
+        )?;
+        UPDATED.store(true, Ordering::Relaxed);
+    }
     let mut install = Command::new("apt-get");
     install
         .args(["-o", "Acquire::http::Timeout=30"])
