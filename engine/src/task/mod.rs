@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod checkpoint;
+pub mod context_policy;
 pub mod decoder;
 pub mod encoder;
 pub mod forward;
