@@ -108,7 +108,7 @@ fn arguments() -> Result<Arguments> {
 
 fn model(store: &Store, name: &str) -> Result<ModelFiles> {
     store
-        .resolve(name, &mut |_| Ok(()))
+        .resolve(name, &|_| Ok(()))
         .with_context(|| format!("the model {name}"))
 }
 
