@@ -121,7 +121,7 @@ fn webgpu(browser: Browser, probe: &Probe) -> TargetState {
             target,
             outcome: Outcome::Pass,
             detail: describe(adapter),
-            hint: software_hint(adapter),
+            hint: None,
         },
         None => TargetState {
             target,
@@ -139,7 +139,7 @@ fn webgpu(browser: Browser, probe: &Probe) -> TargetState {
 pub fn describe(adapter: &Adapter) -> String {
     let mut words = vec![adapter.name.clone()];
     words.push(match adapter.software {
-        Some(true) => "software".into(),
+        Some(true) => "software (pages choose wasm over it)".into(),
         Some(false) => "hardware".into(),
         None => "not known whether software".into(),
     });
@@ -163,11 +163,6 @@ pub fn describe(adapter: &Adapter) -> String {
         words.push(format!("fingerprint {}", adapter.fingerprint));
     }
     words.join(", ")
-}
-
-fn software_hint(adapter: &Adapter) -> Option<String> {
-    (adapter.software == Some(true))
-        .then(|| "a software adapter is slower than wasm; pages choose wasm by themselves".into())
 }
 
 fn no_adapter_hint(browser: Browser) -> Option<&'static str> {
@@ -262,7 +257,7 @@ mod tests {
         };
         assert_eq!(
             describe(&adapter),
-            "unnamed, software, shader-f16, fingerprint 0123456789abcdef"
+            "unnamed, software (pages choose wasm over it), shader-f16, fingerprint 0123456789abcdef"
         );
     }
 }

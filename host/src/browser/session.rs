@@ -226,13 +226,11 @@ impl Session {
         let info = SessionInfo {
             browser_name: text("browserName"),
             browser_version: text("browserVersion"),
-            driver: format!(
-                "{driver} {}",
-                installed
-                    .driver_version
-                    .as_deref()
-                    .unwrap_or("of unknown version")
-            ),
+            // WebKitWebDriver does not tell its version; it is the browser's.
+            driver: match &installed.driver_version {
+                Some(version) => format!("{driver} {version}"),
+                None => driver,
+            },
             flags,
             notes: Vec::new(),
             adapter: None,

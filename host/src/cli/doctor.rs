@@ -155,7 +155,7 @@ fn native() -> Vec<Native> {
             detail: vec!["this command was built without native targets".into()],
             hint: Some("cargo xtask build".into()),
         })
-        .to_vec()
+        .into()
 }
 
 #[cfg(feature = "native")]

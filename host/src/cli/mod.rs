@@ -3,6 +3,8 @@
 //! Exit codes: 0 all went well; 1 it ran and something did not hold or failed; 2 the command line was wrong.
 
 #[cfg(feature = "webdriver")]
+mod demo;
+#[cfg(feature = "webdriver")]
 mod doctor;
 mod models;
 mod progress;
@@ -28,6 +30,9 @@ enum Command {
     /// Find out which browsers, drivers, adapters and features this machine has, by starting each.
     #[cfg(feature = "webdriver")]
     Doctor(doctor::DoctorArgs),
+    /// Show the demo page in a headless browser: stream an answer, save a picture, tell the times.
+    #[cfg(feature = "webdriver")]
+    Demo(demo::DemoArgs),
 }
 
 /// Parses the command line and runs the command.
@@ -35,6 +40,8 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(command) => on_runtime(command.run()),
         Command::Models(command) => command.run(),
+        #[cfg(feature = "webdriver")]
+        Command::Demo(command) => on_runtime(demo::run(command)),
         #[cfg(feature = "webdriver")]
         Command::Doctor(command) => on_runtime(async {
             let pages = serve::for_runs(None).await?;
