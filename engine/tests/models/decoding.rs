@@ -1,0 +1,141 @@
+//! Greedy generation: the reference's ids, the same ids however the context came to be in the KV state.
+
+use fewbit_engine::backend::Activations;
+use fewbit_engine::task::Model;
+use fewbit_engine::task::generate::{Event, FinishReason, GenerateOptions};
+use fewbit_engine::task::sampling::SamplingParams;
+
+use crate::parity::load;
+use crate::{devices, files};
+
+fn greedy(max_tokens: usize) -> GenerateOptions {
+    GenerateOptions {
+        max_tokens,
+        sampling: SamplingParams {
+            temperature: 0.0,
+            ..SamplingParams::default()
+        },
+        ignore_eos: true,
+        ..GenerateOptions::default()
+    }
+}
+
+/// The ids generated after `prompt`, and how many prompt tokens needed no computing.
+fn generate(model: &mut Model, prompt: &[u32], max_tokens: usize) -> (Vec<u32>, usize) {
+    pollster::block_on(async {
+        let mut generation = model
+            .generate(prompt.to_vec(), &greedy(max_tokens))
+            .unwrap();
+        loop {
+            match model.step(&mut generation).await.unwrap() {
+                Event::Prefill { .. } | Event::Token { .. } => {}
+                Event::Finished { reason, .. } => {
+                    assert_eq!(reason, FinishReason::Length);
+                    return (generation.ids().to_vec(), generation.cached_tokens());
+                }
+            }
+        }
+    })
+}
+
+fn reference_ids(architecture: &str) -> (Vec<u32>, Vec<u32>) {
+    let path = files::fixture(architecture);
+    let prompt = files::reference(&path)["in.input_ids"].to_f64_vec();
+    let json = std::fs::read(path.join("reference.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let ids = json["generated_ids"].as_array().unwrap();
+    (
+        prompt.into_iter().map(|id| id as u32).collect(),
+        ids.iter().map(|id| id.as_u64().unwrap() as u32).collect(),
+    )
+}
+
+#[test]
+fn greedy_ids_are_the_references() {
+    for architecture in ["llama", "qwen2"] {
+        let (prompt, expected) = reference_ids(architecture);
+        for target in devices::all(Activations::Float) {
+            let name = format!("{architecture} on {}", target.name);
+            let mut model = load(target, architecture);
+            let (ids, _) = generate(&mut model, &prompt, expected.len());
+            assert_eq!(ids, expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_second_turn_computes_only_what_is_new() {
+    let (prompt, expected) = reference_ids("llama");
+    for target in devices::all(Activations::Float) {
+        let name = target.name.clone();
+        let mut model = load(target, "llama");
+        let (first, cached) = generate(&mut model, &prompt, 8);
+        assert_eq!(cached, 0, "{name}");
+        let mut longer = prompt.clone();
+        longer.extend(&first);
+        let (second, cached) = generate(&mut model, &longer, expected.len() - 8);
+        // The last generated token was never fed back.
+        assert_eq!(cached, longer.len() - 1, "{name}");
+        assert_eq!(second, expected[8..], "{name}");
+        // Another context takes over from where it differs.
+        let (again, cached) = generate(&mut model, &prompt, expected.len());
+        assert_eq!(
+            (again, cached),
+            (expected.clone(), prompt.len() - 1),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_state_that_grows_keeps_what_it_has() {
+    // Longer than the first capacity of 256 tokens is more than these models' context: the context's end is an error, and the state grew to it.
+    let (prompt, _) = reference_ids("llama");
+    let target = devices::all(Activations::Float).remove(0);
+    let mut model = load(target, "llama");
+    let limit = model.facts().context_length;
+    let long: Vec<u32> = prompt.iter().copied().cycle().take(limit + 1).collect();
+    let error = model
+        .generate(long.clone(), &greedy(1))
+        .err()
+        .expect("too long");
+    assert!(error.to_string().contains(&limit.to_string()), "{error}");
+    let mut generation = model
+        .generate(long[..limit - 2].to_vec(), &greedy(10))
+        .unwrap();
+    let reason = pollster::block_on(async {
+        loop {
+            if let Event::Finished { reason, .. } = model.step(&mut generation).await.unwrap() {
+                return reason;
+            }
+        }
+    });
+    assert_eq!(reason, FinishReason::ContextFull);
+    assert_eq!(generation.ids().len(), 2);
+}
+
+#[test]
+fn scores_are_those_of_the_reference_logits() {
+    let reference = files::reference(&files::fixture("llama"));
+    let ids: Vec<u32> = reference["in.input_ids"]
+        .to_f64_vec()
+        .into_iter()
+        .map(|id| id as u32)
+        .collect();
+    let logits = &reference["out.logits"];
+    let vocabulary = logits.shape()[2];
+    for target in devices::all(Activations::Float) {
+        let mut model = load(target, "llama");
+        let scores = pollster::block_on(model.score(&ids)).unwrap();
+        assert_eq!(scores.len(), ids.len() - 1);
+        let rows = logits.as_f32().unwrap().chunks_exact(vocabulary);
+        for ((score, row), &id) in scores.iter().zip(rows).zip(&ids[1..]) {
+            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = row.iter().map(|&l| f64::from(l - most).exp()).sum();
+            let nll = sum.ln() + f64::from(most) - f64::from(row[id as usize]);
+            assert_eq!(score.id, id);
+            assert!((score.nll - nll).abs() < 2e-3, "{} {nll}", score.nll);
+            assert!(row[score.best as usize] >= most - 1e-3);
+        }
+    }
+}

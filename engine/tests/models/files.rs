@@ -1,0 +1,57 @@
+//! Model folders as the engine takes them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use fewbit_engine::format::{read_tensor, safetensors};
+use fewbit_engine::source::{ByteSource, MemorySource};
+use fewbit_engine::task::checkpoint::ModelFiles;
+use fewbit_engine::tensor::Tensor;
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/reference")
+        .join(name)
+}
+
+pub fn folder(path: &Path) -> ModelFiles {
+    let mut files: Vec<Rc<dyn ByteSource>> = Vec::new();
+    collect(path, "", &mut files);
+    ModelFiles::new(files)
+}
+
+fn collect(path: &Path, prefix: &str, files: &mut Vec<Rc<dyn ByteSource>>) {
+    for entry in std::fs::read_dir(path).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = format!("{prefix}{}", path.file_name().unwrap().to_string_lossy());
+        if path.is_dir() {
+            collect(&path, &format!("{name}/"), files);
+        } else if name != "reference.safetensors" {
+            files.push(Rc::new(MemorySource::new(
+                name,
+                std::fs::read(&path).expect("a file"),
+            )));
+        }
+    }
+}
+
+/// What `transformers` was given (`in.`) and computed (`out.`), by name.
+pub fn reference(path: &Path) -> BTreeMap<String, Tensor> {
+    let bytes = std::fs::read(path.join("reference.safetensors")).expect("reference.safetensors");
+    let file: Rc<dyn ByteSource> = Rc::new(MemorySource::new("reference.safetensors", bytes));
+    pollster::block_on(async {
+        let checkpoint = safetensors::read_header(file.as_ref())
+            .await
+            .expect("a header");
+        let files = [file];
+        let mut tensors = BTreeMap::new();
+        for (name, entry) in &checkpoint.tensors {
+            let bytes = read_tensor(&files, entry).await.expect("a tensor");
+            let data_type = entry.element.plain().expect("a plain type");
+            let tensor = Tensor::from_bytes(data_type, &entry.shape, &bytes).expect("its bytes");
+            tensors.insert(name.clone(), tensor);
+        }
+        tensors
+    })
+}
