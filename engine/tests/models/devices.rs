@@ -7,13 +7,13 @@ use fewbit_engine::backend::cpu::threads::{Parallel, Serial, ThreadPool};
 use fewbit_engine::backend::cpu::{CpuDevice, CpuOptions};
 use fewbit_engine::backend::{Activations, Device, NumericPolicy};
 
-pub struct Target {
-    pub name: String,
-    pub device: Box<dyn Device>,
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) device: Box<dyn Device>,
 }
 
 /// Every back end and instruction set of this machine.
-pub fn all(activations: Activations) -> Vec<Target> {
+pub(crate) fn all(activations: Activations) -> Vec<Target> {
     let policy = NumericPolicy {
         activations,
         half: false,

@@ -9,13 +9,13 @@ use fewbit_engine::source::{ByteSource, MemorySource};
 use fewbit_engine::task::checkpoint::ModelFiles;
 use fewbit_engine::tensor::Tensor;
 
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/reference")
         .join(name)
 }
 
-pub fn folder(path: &Path) -> ModelFiles {
+pub(crate) fn folder(path: &Path) -> ModelFiles {
     let mut files: Vec<Rc<dyn ByteSource>> = Vec::new();
     collect(path, "", &mut files);
     ModelFiles::new(files)
@@ -37,7 +37,7 @@ fn collect(path: &Path, prefix: &str, files: &mut Vec<Rc<dyn ByteSource>>) {
 }
 
 /// What `transformers` was given (`in.`) and computed (`out.`), by name.
-pub fn reference(path: &Path) -> BTreeMap<String, Tensor> {
+pub(crate) fn reference(path: &Path) -> BTreeMap<String, Tensor> {
     let bytes = std::fs::read(path.join("reference.safetensors")).expect("reference.safetensors");
     let file: Rc<dyn ByteSource> = Rc::new(MemorySource::new("reference.safetensors", bytes));
     pollster::block_on(async {

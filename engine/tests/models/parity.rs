@@ -12,7 +12,7 @@ use crate::files;
 const ATOL: f64 = 2e-4;
 const RTOL: f64 = 1e-3;
 
-pub fn load(target: Target, name: &str) -> Model {
+pub(crate) fn load(target: Target, name: &str) -> Model {
     let files = files::folder(&files::fixture(name));
     let mut go_on = |_| ControlFlow::Continue(());
     pollster::block_on(Model::load(

@@ -301,16 +301,27 @@ impl Step {
             ));
         };
         let weight = &run.stores.weights[id.0];
-        let packed = weight.packed.as_ref().ok_or_else(|| {
-            BackendError::Internal(format!("table {} is not packed", weight.name))
-        })?;
-        let out = run.output(&self.output)?;
-        for (&index, out) in run
-            .i32(&self.inputs[1])?
-            .iter()
-            .zip(out.chunks_exact_mut(k.max(1)))
-        {
-            packed.row(wrap(index, rows), out);
+        let indices = run.i32(&self.inputs[1])?;
+        let out = run.output(&self.output)?.chunks_exact_mut(k.max(1));
+        match (&weight.packed, &weight.plain) {
+            (Some(packed), _) => {
+                for (&index, out) in indices.iter().zip(out) {
+                    packed.row(wrap(index, rows), out);
+                }
+            }
+            (None, Some(plain)) => {
+                let table = plain.as_f32()?;
+                for (&index, out) in indices.iter().zip(out) {
+                    let at = wrap(index, rows);
+                    out.copy_from_slice(&table[at * k..(at + 1) * k]);
+                }
+            }
+            (None, None) => {
+                return Err(BackendError::Internal(format!(
+                    "table {} was never finished",
+                    weight.name
+                )));
+            }
         }
         Ok(())
     }
@@ -394,10 +405,12 @@ fn choose(op: &Op, inputs: &[Place], output: &Place) -> Kernel {
             Some(product) => Kernel::Matmul(product),
             None => Kernel::Reference(op.clone()),
         },
-        Op::Gather {
-            axis: 0,
-            decode: true,
-        } if plain_index => Kernel::DecodeRows,
+        // A matrix of weights may be packed, whatever its type.
+        Op::Gather { axis: 0, .. }
+            if plain_index && output.element == ElementType::F32 && is_float_matrix(&inputs[0]) =>
+        {
+            Kernel::DecodeRows
+        }
         Op::Gather {
             axis: 0,
             decode: false,
@@ -431,6 +444,14 @@ fn choose(op: &Op, inputs: &[Place], output: &Place) -> Kernel {
         Op::Clamp { min, max } if float => chain(Elementwise::Clamp(Operand::Input(0), *min, *max)),
         other => Kernel::Reference(other.clone()),
     }
+}
+
+/// A weight of two dimensions in any float or block type.
+fn is_float_matrix(place: &Place) -> bool {
+    matches!(place.address, Address::Weight(_))
+        && place.shape.len() == 2
+        && place.element.plain().is_none_or(DataType::is_float)
+        && place.element != ElementType::Plain(DataType::F64)
 }
 
 /// A batched product whose batch is the same on both sides or repeated on one.

@@ -29,7 +29,9 @@ impl Weight {
                 format!("{element} {shape:?} has no whole number of blocks"),
             )
         })?;
-        let packs = packable(element) && shape.len() == 2 && (usage.matmul || usage.gather);
+        // Rows of an f32 table are read where they are; any other table is decoded from its packed form.
+        let decodes = usage.gather && element != ElementType::F32;
+        let packs = packable(element) && shape.len() == 2 && (usage.matmul || decodes);
         let packer = match (packs, shape) {
             (true, &[n, k]) => Some(Packer::new(element, n, k).map_err(|e| packing(name, e))?),
             _ => None,
