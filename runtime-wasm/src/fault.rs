@@ -1,8 +1,18 @@
 //! Errors on their way to JavaScript: an `Error` with a `code` of `FewbitErrorCode` (`web/src/error.ts`).
 
 use fewbit_engine::backend::BackendError;
+use fewbit_engine::input::chat_template::ChatTemplateError;
+use fewbit_engine::model::ModelError;
 use fewbit_engine::session::SessionError;
 use fewbit_engine::source::SourceError;
+use fewbit_engine::task::checkpoint::CheckpointError;
+use fewbit_engine::task::decoder::DecodeError;
+use fewbit_engine::task::encoder::EncodeError;
+use fewbit_engine::task::forward::ForwardError;
+use fewbit_engine::task::generate::GenerateError;
+use fewbit_engine::task::sampling::SamplingError;
+use fewbit_engine::task::score::ScoreError;
+use fewbit_engine::task::{LoadError, TaskError};
 use wasm_bindgen::prelude::*;
 
 /// An error with the code that callers branch on.
@@ -74,6 +84,80 @@ impl From<SessionError> for Fault {
             SessionError::LostAgain(_) => "device_lost",
             SessionError::UnknownOutput(_) => "bad_argument",
             SessionError::Graph(_) | SessionError::Tensor(_) => "internal",
+        };
+        Fault::new(code, error.to_string())
+    }
+}
+
+impl From<CheckpointError> for Fault {
+    fn from(error: CheckpointError) -> Fault {
+        let code = match error {
+            CheckpointError::Source(error) => return error.into(),
+            CheckpointError::Format(ref error) if error.is_aborted() => "aborted",
+            CheckpointError::Model(ModelError::UnknownArchitecture(_)) => "unsupported",
+            _ => "bad_model",
+        };
+        Fault::new(code, error.to_string())
+    }
+}
+
+impl From<LoadError> for Fault {
+    fn from(error: LoadError) -> Fault {
+        let code = match error {
+            LoadError::Checkpoint(error) => return error.into(),
+            LoadError::Session(error) => return error.into(),
+            LoadError::Template(_) => "template",
+            LoadError::Tokenizer(_) | LoadError::Pooling(_) => "bad_model",
+        };
+        Fault::new(code, error.to_string())
+    }
+}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Fault {
+        let code = match error {
+            DecodeError::Session(error) => return error.into(),
+            DecodeError::ContextFull { .. } => "context_full",
+            DecodeError::Empty | DecodeError::UnknownToken { .. } => "bad_argument",
+        };
+        Fault::new(code, error.to_string())
+    }
+}
+
+impl From<SamplingError> for Fault {
+    fn from(error: SamplingError) -> Fault {
+        let code = match error {
+            SamplingError::Parameter { .. } => "bad_argument",
+            // The model's own numbers: damaged weights, or a fault of a kernel.
+            SamplingError::NoLogits
+            | SamplingError::NotFinite { .. }
+            | SamplingError::NothingPossible(_) => "internal",
+        };
+        Fault::new(code, error.to_string())
+    }
+}
+
+impl From<TaskError> for Fault {
+    fn from(error: TaskError) -> Fault {
+        let code = match error {
+            TaskError::Generate(GenerateError::Decode(error)) => return error.into(),
+            TaskError::Generate(GenerateError::Sampling(error)) => return error.into(),
+            TaskError::Score(ScoreError::Decode(error)) => return error.into(),
+            TaskError::Score(ScoreError::Logits(error)) => return error.into(),
+            TaskError::Encode(EncodeError::Session(error)) => return error.into(),
+            TaskError::Forward(ForwardError::Decode(error)) => return error.into(),
+            TaskError::Forward(ForwardError::Session(error)) => return error.into(),
+            TaskError::WrongKind { .. } | TaskError::NoTokenizer | TaskError::NoTemplate => {
+                "unsupported"
+            }
+            TaskError::Template(ChatTemplateError::Refused(_)) => "bad_argument",
+            TaskError::Template(_) => "template",
+            TaskError::Generate(GenerateError::Ended) => "internal",
+            TaskError::Generate(_)
+            | TaskError::Tokenizer(_)
+            | TaskError::Encode(_)
+            | TaskError::Forward(_) => "bad_argument",
+            TaskError::Pooling(_) => "bad_model",
         };
         Fault::new(code, error.to_string())
     }

@@ -8,13 +8,23 @@
 //! tells where, and the worker is of no use any more.
 #![cfg(target_arch = "wasm32")]
 
+mod device;
 mod fault;
 mod file;
 mod hash;
+mod message;
+mod model;
 mod panic;
+#[cfg(target_feature = "atomics")]
+mod pool;
+mod prompt;
+mod tensor;
 
 pub use hash::Sha256;
+pub use model::{JsGeneration, JsModel, load_model};
 pub use panic::last_panic;
+#[cfg(target_feature = "atomics")]
+pub use pool::{create_pool, pool_work, shared_memory};
 
 use wasm_bindgen::prelude::*;
 

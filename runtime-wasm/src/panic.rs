@@ -1,27 +1,32 @@
 //! Keeps the text of a panic, since wasm itself only says `unreachable`.
 
-use std::cell::RefCell;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasm_bindgen::prelude::*;
 
-thread_local! {
-    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
-}
+static LAST: Mutex<Option<String>> = Mutex::new(None);
+static PANICKED: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn install_hook() {
     std::panic::set_hook(Box::new(|info| {
         let text = info.to_string();
-        LAST.with(|last| {
-            // A panic inside of this very borrow must not become a second one.
-            if let Ok(mut last) = last.try_borrow_mut() {
-                *last = Some(text);
-            }
-        });
+        // A panic inside of this very lock must not become a second one.
+        if let Ok(mut last) = LAST.try_lock() {
+            last.get_or_insert(text);
+        }
+        PANICKED.store(true, Ordering::Release);
     }));
 }
 
-/// Where and why the module panicked; `undefined` if it did not.
+/// Whether any thread of the module has panicked.
+#[cfg(target_feature = "atomics")]
+pub(crate) fn has_panicked() -> bool {
+    PANICKED.load(Ordering::Acquire)
+}
+
+/// Where and why the module panicked first; `undefined` if it did not.
 #[wasm_bindgen(js_name = lastPanic)]
 pub fn last_panic() -> Option<String> {
-    LAST.with(|last| last.try_borrow().ok().and_then(|text| text.clone()))
+    LAST.try_lock().ok().and_then(|text| text.clone())
 }

@@ -33,6 +33,8 @@ export interface ChatCompletionParams {
   readonly top_k?: number | null;
   readonly min_p?: number | null;
   readonly repetition_penalty?: number | null;
+  readonly presence_penalty?: number | null;
+  readonly frequency_penalty?: number | null;
   readonly seed?: number | null;
   readonly stop?: string | readonly string[] | null;
   readonly logprobs?: boolean | null;
@@ -76,7 +78,7 @@ export interface ChatCompletion {
     {
       readonly index: 0;
       readonly message: { readonly role: "assistant"; readonly content: string; readonly refusal: null };
-      readonly finish_reason: FinishReason;
+      readonly finish_reason: "stop" | "length";
       readonly logprobs: ChatCompletionLogprobs | null;
     },
   ];
@@ -92,7 +94,7 @@ export interface ChatCompletionChunk {
   readonly choices: readonly {
     readonly index: 0;
     readonly delta: { readonly role?: "assistant"; readonly content?: string };
-    readonly finish_reason: FinishReason | null;
+    readonly finish_reason: "stop" | "length" | null;
     readonly logprobs: ChatCompletionLogprobs | null;
   }[];
   readonly usage?: CompletionUsage | null;
@@ -161,7 +163,7 @@ async function whole(head: Head, generation: Generation, wantsLogprobs: boolean)
       {
         index: 0,
         message: { role: "assistant", content: result.text, refusal: null },
-        finish_reason: result.finishReason,
+        finish_reason: finishReason(result.finishReason),
         logprobs: wantsLogprobs ? { content } : null,
       },
     ],
@@ -177,7 +179,7 @@ async function* pieces(
 ): AsyncGenerator<ChatCompletionChunk, undefined> {
   const chunk = (
     delta: { role?: "assistant"; content?: string },
-    finish_reason: FinishReason | null,
+    finish_reason: "stop" | "length" | null,
     logprobs: ChatCompletionLogprobs | null,
   ): ChatCompletionChunk => ({
     ...head,
@@ -192,7 +194,7 @@ async function* pieces(
     yield chunk({ content: token.text }, null, wantsLogprobs ? { content: logprobsOf(token) } : null);
   }
   const result: GenerateResult = await generation.result;
-  yield chunk({}, result.finishReason, null);
+  yield chunk({}, finishReason(result.finishReason), null);
   if (includeUsage) {
     yield { ...head, object: "chat.completion.chunk", choices: [], usage: usageOf(result.usage) };
   }
@@ -219,6 +221,8 @@ function samplingOf(params: ChatCompletionParams): SamplingOptions {
   if (params.top_k != null) options.topK = params.top_k;
   if (params.min_p != null) options.minP = params.min_p;
   if (params.repetition_penalty != null) options.repetitionPenalty = params.repetition_penalty;
+  if (params.presence_penalty != null) options.presencePenalty = params.presence_penalty;
+  if (params.frequency_penalty != null) options.frequencyPenalty = params.frequency_penalty;
   if (params.seed != null) options.seed = params.seed;
   if (params.stop != null) options.stop = params.stop;
   if (params.logprobs) options.logprobs = params.top_logprobs ?? true;
@@ -240,6 +244,11 @@ function logprobsOf(token: Token): ChatCompletionTokenLogprob[] {
       })),
     },
   ];
+}
+
+/** OpenAI's API calls it `length` too when the context is full. */
+function finishReason(reason: FinishReason): "stop" | "length" {
+  return reason === "stop" ? "stop" : "length";
 }
 
 function usageOf(usage: Usage): CompletionUsage {

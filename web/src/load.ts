@@ -72,13 +72,13 @@ export function plainSource(source: ModelSource, options: Pick<LoadOptions, "bas
     return { kind: "name", name: source, baseUrl: folderUrl(options.baseUrl ?? "/") };
   }
   if (source instanceof URL) return { kind: "url", url: source.href };
-  if (source instanceof ArrayBuffer) return { kind: "files", files: [{ name: "model", data: new Blob([source]) }] };
-  if (source instanceof Blob) return { kind: "files", files: [{ name: nameOf(source) ?? "model", data: source }] };
+  if (source instanceof ArrayBuffer) return { kind: "files", files: [{ name: "model.gguf", data: new Blob([source]) }] };
+  if (source instanceof Blob) return { kind: "files", files: [{ name: nameOf(source) ?? "model.gguf", data: source }] };
   if (isListed(source)) {
     return { kind: "listed", name: source.name, baseUrl: folderUrl(source.baseUrl), files: source.files.map((file) => ({ ...file })) };
   }
   const files = Array.from(source as ArrayLike<NamedFile>, (file) => {
-    if (file instanceof Blob) return { name: nameOf(file) ?? "model", data: file };
+    if (file instanceof Blob) return { name: nameOf(file) ?? "model.gguf", data: file };
     return { name: file.name, data: file.data instanceof Blob ? file.data : new Blob([file.data]) };
   });
   if (files.length === 0) throw new FewbitError("bad_argument", "no files were given");

@@ -95,9 +95,9 @@ export class Model {
   /** As {@link Model.embed}, with the token ids that each text became. */
   embedWithIds(
     texts: readonly string[],
-    { signal, normalize }: EmbedOptions = {},
+    { signal }: EmbedOptions = {},
   ): Promise<{ readonly vectors: readonly Float32Array[]; readonly ids: readonly (readonly number[])[] }> {
-    return this.#client.call("embed", { texts, normalize: normalize ?? null }, { signal });
+    return this.#client.call("embed", { texts }, { signal });
   }
 
   /** How likely the model holds each token of a text, given those before it. */

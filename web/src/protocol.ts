@@ -57,7 +57,7 @@ export interface Calls {
     result: GenerateResult;
   };
   embed: {
-    args: { readonly texts: readonly string[]; readonly normalize: boolean | null };
+    args: { readonly texts: readonly string[] };
     event: never;
     result: { readonly vectors: readonly Float32Array[]; readonly ids: readonly (readonly number[])[] };
   };

@@ -126,14 +126,20 @@ export interface ModelInfo {
   readonly blockFormat: string;
   /** How many bits a weight takes on average, scales and zeros included. */
   readonly bitsPerWeight: number;
+  /** How many weights there are. */
+  readonly parameters: number;
   /** Bytes of weights. */
   readonly weightBytes: number;
   /** The most tokens that fit the context. */
   readonly contextLength: number;
+  /** Token ids that there are; 0 for a model that predicts none. */
+  readonly vocabulary: number;
   /** What the model can do. */
   readonly tasks: readonly ("generate" | "chat" | "embed")[];
   /** How activations are held beside few-bit weights. */
   readonly activations: Activations;
+  /** The kernels' instruction set, or the features of the device in use. */
+  readonly features: readonly string[];
   /** Where the files are kept. */
   readonly cache: CacheKind | "none";
   /** Milliseconds that loading took, part by part. */
@@ -162,7 +168,11 @@ export interface SamplingOptions {
   readonly minP?: number;
   /** Above 1, tokens that were there already become less likely. */
   readonly repetitionPenalty?: number;
-  /** The same seed gives the same text. */
+  /** Makes tokens that were generated already less likely, as in OpenAI's API. */
+  readonly presencePenalty?: number;
+  /** As `presencePenalty`, the more the more often. */
+  readonly frequencyPenalty?: number;
+  /** The same seed gives the same text. Default: another one each time. */
   readonly seed?: number;
   /** Texts that end the answer; they are not part of it. */
   readonly stop?: string | readonly string[];
@@ -198,8 +208,8 @@ export interface TokenLogprob {
   readonly logprob: number;
 }
 
-/** Why an answer ended. */
-export type FinishReason = "stop" | "length";
+/** Why an answer ended: the model or a stop text ended it, `maxTokens` were there, or the context was full. */
+export type FinishReason = "stop" | "length" | "context_full";
 
 /** How many tokens went in and came out. */
 export interface Usage {
@@ -253,8 +263,6 @@ export interface ChatMessage {
 /** Options of {@link Model.embed}. */
 export interface EmbedOptions {
   readonly signal?: AbortSignal;
-  /** Scale each vector to length 1. Default: as the model's files say. */
-  readonly normalize?: boolean;
 }
 
 /** What {@link Model.score} tells of a token, given those before it. */

@@ -136,6 +136,11 @@ impl Generation {
         self.cached_tokens
     }
 
+    /// Whether no more tokens come: the next call gives [`Event::Finished`], without computing.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
     /// Does one chunk of the prompt or one token.
     ///
     /// # Errors

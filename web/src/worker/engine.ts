@@ -4,17 +4,27 @@
 import type { Hasher } from "../cache/hash.js";
 import { FewbitError, throwIfAborted } from "../error.js";
 import type { PlainLoadOptions, Prompt } from "../protocol.js";
-import type { AdapterInfo, Backend, GenerateResult, ModelInfo, Score, TensorData, Token, Variant } from "../types.js";
+import type { Backend, GenerateResult, ModelInfo, Score, TensorData, Token, Variant } from "../types.js";
 import { type AdapterFinding, findAdapter } from "./adapter.js";
 import { fetchFiles } from "./files.js";
-import { loadRuntime, type Runtime, type RuntimeModel, variantsFor, wasmFeatures } from "./runtime.js";
+import { loadRuntime, type LoadedRuntime, type Runtime, type RuntimeModel, variantsFor, type WasmFeatures, wasmFeatures } from "./runtime.js";
 import { type CallContext, type Handlers, macrotask, Turnstile } from "./server.js";
+import { type Pool, startPool } from "./threads.js";
 
 /** What `RuntimeModel.info` tells. */
 type RuntimeInfo = Pick<
   ModelInfo,
-  "architecture" | "blockFormat" | "bitsPerWeight" | "weightBytes" | "contextLength" | "tasks" | "activations"
->;
+  | "architecture"
+  | "blockFormat"
+  | "bitsPerWeight"
+  | "parameters"
+  | "weightBytes"
+  | "contextLength"
+  | "vocabulary"
+  | "tasks"
+  | "activations"
+  | "features"
+> & { readonly threads: number };
 
 /** What `RuntimeGeneration.result` tells. */
 type RuntimeResult = Omit<GenerateResult, "timings">;
@@ -38,7 +48,8 @@ export function createHandlers(): Handlers {
   const inTurn = <T>(signal: AbortSignal, task: (loaded: Loaded) => Promise<T>): Promise<T> =>
     turnstile.pass(async () => {
       throwIfAborted(signal);
-      return task(ready());
+      const { runtime, model } = ready();
+      return telling(runtime, () => task({ runtime, model }));
     });
 
   return {
@@ -59,47 +70,56 @@ export function createHandlers(): Handlers {
       );
       const files = await fetchFiles(source, options, createHasher, context.signal, context.emit);
       const filesMs = performance.now() - start;
-      const { runtime, variant } = await started;
+      const loadedRuntime = await started;
+      const { runtime, variant } = loadedRuntime;
+      const pool = await startPool(loadedRuntime, backend === "wasm" ? threads : 1, options.assetsUrl);
       const request = JSON.stringify({
         backend,
+        adapterName: finding.adapter?.name ?? null,
         softwareAdapter: finding.adapter?.software ?? null,
         contextLength: options.contextLength,
         activations: options.activations,
-        threads: 1,
+        pool: pool.address,
+        threads: pool.threads,
       });
       const buildStart = performance.now();
-      const model = await runtime.loadModel(files.sources, request, {
-        upload: (bytes, total) => context.emit({ phase: "upload", loaded: bytes, total }),
-        pause: pauseFor(context.signal),
-      });
+      const upload = (bytes: number, total: number): boolean => {
+        context.emit({ phase: "upload", loaded: bytes, total });
+        return !context.signal.aborted;
+      };
+      const model = await telling(runtime, () => runtime.loadModel(files.sources, request, { upload }));
       throwIfAborted(context.signal);
       loaded = { runtime, model };
       const end = performance.now();
-      return infoOf({
-        model: JSON.parse(model.info()) as RuntimeInfo,
+      const { threads: got, ...facts } = JSON.parse(model.info()) as RuntimeInfo;
+      return {
+        ...facts,
         name: files.name,
         backend,
         reason,
         adapter: finding.adapter,
         variant,
-        threads: threadsInfo(threads, threadsReason, variant, features.threadsReason),
+        threads: { asked: threads, got, reason: got === threads ? threadsReason : whyFewer(backend, variant, pool, features) },
         cache: files.cache,
         memoryBytes: runtime.memoryBytes(),
         timings: { runtime: runtimeMs, files: filesMs, build: end - buildStart, total: end - start },
-      });
+      };
     },
 
     generate: ({ prompt, options }, context) =>
-      inTurn(context.signal, ({ model }) => generate(model, JSON.stringify({ prompt, ...options }), context)),
+      inTurn(context.signal, ({ model }) => {
+        const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
+        return generate(model, JSON.stringify({ prompt, ...options, seed }), context);
+      }),
 
-    embed: ({ texts, normalize }, { signal }) =>
+    embed: ({ texts }, { signal }) =>
       inTurn(signal, async ({ model }) => {
-        const { vectors, ids } = await model.embed(JSON.stringify({ texts, normalize }), pauseFor(signal));
+        const { vectors, ids } = await model.embed(JSON.stringify({ texts }), pauseFor(signal));
         return { vectors, ids: ids.map((list) => [...list]) };
       }),
 
     score: ({ input }, { signal }) =>
-      inTurn(signal, async ({ model }) => JSON.parse(await model.score(JSON.stringify(input), pauseFor(signal))) as Score),
+      inTurn(signal, async ({ model }) => JSON.parse(await model.score(JSON.stringify(input))) as Score),
 
     forward: ({ tensors }, { signal }) =>
       inTurn(signal, async ({ model }) => {
@@ -108,25 +128,40 @@ export function createHandlers(): Handlers {
         return Object.fromEntries(outputs.map(({ name, ...tensor }): [string, TensorData] => [name, tensor]));
       }),
 
-    // Needs no turn: nothing of the model's state is touched.
-    tokenize: async ({ prompt }) => [...ready().model.tokenize(JSON.stringify(prompt satisfies Prompt))],
+    tokenize: ({ prompt }, { signal }) =>
+      inTurn(signal, async ({ model }) => [...model.tokenize(JSON.stringify(prompt satisfies Prompt))]),
     memory: async () => ready().runtime.memoryBytes(),
     // Between two steps of a running generation, which is the point of it.
     loseDevice: async () => ready().model.loseDevice(),
   };
 }
 
+/** Runs `task`; a trap of the module, which itself says only `unreachable`, is told with what the module left of it. */
+async function telling<T>(runtime: Runtime, task: () => Promise<T>): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    if (!(error instanceof WebAssembly.RuntimeError)) throw error;
+    const panic = runtime.lastPanic();
+    if (panic !== undefined) throw new FewbitError("internal", `the wasm module failed: ${panic}`, { cause: error });
+    // Without a panic the allocator has given up.
+    const memoryBytes = runtime.memoryBytes();
+    const details = { memoryBytes };
+    throw new FewbitError("out_of_memory", `the wasm module failed with ${memoryBytes} bytes of memory: ${error.message}`, { details, cause: error });
+  }
+}
+
 async function startRuntime(
   variants: readonly Variant[],
   options: PlainLoadOptions,
   { emit, signal }: CallContext<"load">,
-): Promise<{ runtime: Runtime; variant: Variant }> {
+): Promise<LoadedRuntime> {
   return loadRuntime(variants, options.assetsUrl, signal, (step) => emit({ phase: "compile", loaded: step, total: 2 }));
 }
 
 async function generate(model: RuntimeModel, request: string, { emit, signal }: CallContext<"generate">): Promise<GenerateResult> {
   const start = performance.now();
-  const generation = await model.generate(request, pauseFor(signal));
+  const generation = model.generate(request);
   try {
     let first = start;
     let last = start;
@@ -134,9 +169,11 @@ async function generate(model: RuntimeModel, request: string, { emit, signal }: 
       throwIfAborted(signal);
       const token = await generation.next();
       if (token === undefined) break;
-      last = performance.now();
-      if (first === start) first = last;
-      emit(JSON.parse(token) as Token);
+      if (token !== null) {
+        last = performance.now();
+        if (first === start) first = last;
+        emit(JSON.parse(token) as Token);
+      }
       await macrotask();
     }
     const result = JSON.parse(generation.result()) as RuntimeResult;
@@ -187,11 +224,9 @@ function threadsFor({ threads }: PlainLoadOptions): [number, string] {
   return [threads, "asked for"];
 }
 
-function threadsInfo(asked: number, askedReason: string, variant: Variant, whyNone: string): ModelInfo["threads"] {
-  if (asked === 1) return { asked, got: 1, reason: askedReason };
-  return { asked, got: 1, reason: whyNone || `the ${variant} build has one thread` };
-}
-
-function infoOf({ model, ...rest }: { model: RuntimeInfo; adapter: AdapterInfo | null } & Omit<ModelInfo, keyof RuntimeInfo>): ModelInfo {
-  return { ...rest, ...model };
+function whyFewer(backend: Backend, variant: Variant, pool: Pool, { threadsReason, relaxed }: WasmFeatures): string {
+  if (backend === "webgpu") return "the GPU computes";
+  if (variant === "threads") return pool.reason || "the pool is smaller";
+  if (threadsReason) return threadsReason;
+  return relaxed ? `the ${variant} build has one thread` : "threads come with relaxed SIMD, which this browser has not";
 }

@@ -14,12 +14,10 @@ export interface FileSource {
   read(offset: number, length: number): Promise<Uint8Array> | Uint8Array;
 }
 
-/** What the module calls while it works. */
+/** What the module calls while it loads. */
 export interface RuntimeHooks {
-  /** Bytes of weights given to the back end. */
-  upload(loaded: number, total: number): void;
-  /** Lets messages in, and throws if the call was aborted. */
-  pause(): Promise<void>;
+  /** Bytes of weights given to the back end; false aborts. */
+  upload(loaded: number, total: number): boolean;
 }
 
 /** A tensor on its way over the boundary. */
@@ -30,8 +28,9 @@ export interface NamedTensor extends TensorData {
 /** A model inside the module. JSON texts are described in `runtime-wasm/src/message.rs`. */
 export interface RuntimeModel {
   info(): string;
-  generate(request: string, pause: () => Promise<void>): Promise<RuntimeGeneration>;
-  score(request: string, pause: () => Promise<void>): Promise<string>;
+  generate(request: string): RuntimeGeneration;
+  score(request: string): Promise<string>;
+  /** `pause` is awaited between batches. */
   embed(request: string, pause: () => Promise<void>): Promise<{ readonly vectors: Float32Array[]; readonly ids: Uint32Array[] }>;
   forward(tensors: readonly NamedTensor[]): Promise<NamedTensor[]>;
   tokenize(request: string): Uint32Array;
@@ -41,8 +40,8 @@ export interface RuntimeModel {
 
 /** An answer that is made step by step. */
 export interface RuntimeGeneration {
-  /** The next token as JSON; `undefined` at the end. */
-  next(): Promise<string | undefined>;
+  /** One step: a token as JSON, `null` after a part of the prompt, `undefined` at the end. */
+  next(): Promise<string | null | undefined>;
   result(): string;
   free(): void;
 }
@@ -52,6 +51,12 @@ export interface Runtime {
   readonly Sha256: new () => Hasher & { free(): void };
   loadModel(files: readonly FileSource[], options: string, hooks: RuntimeHooks): Promise<RuntimeModel>;
   memoryBytes(): number;
+  /** Where and why the module panicked; `undefined` if it did not. */
+  lastPanic(): string | undefined;
+  /** In the build with threads: the address of a new pool's state. */
+  createPool?(): number;
+  /** In the build with threads: the memory that its threads share. */
+  sharedMemory?(): WebAssembly.Memory;
 }
 
 /** The module's glue, before and after it is started. */
@@ -63,6 +68,9 @@ interface Glue extends Runtime {
 export interface LoadedRuntime {
   readonly runtime: Runtime;
   readonly variant: Variant;
+  /** For the threads, which instantiate the same module. */
+  readonly glue: string;
+  readonly module: WebAssembly.Module;
 }
 
 // One literal URL for each file, as bundlers look for them.
@@ -178,7 +186,7 @@ export async function loadRuntime(
     const exports = (await import(/* @vite-ignore */ /* webpackIgnore: true */ glue.href)) as Glue;
     await exports.default({ module_or_path: module });
     onStep(2);
-    return { runtime: exports, variant };
+    return { runtime: exports, variant, glue: glue.href, module };
   }
   throw missing ?? new FewbitError("not_found", "no wasm module was found");
 }

@@ -1,0 +1,319 @@
+//! A model as JavaScript holds it.
+
+use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use fewbit_engine::backend::Activations;
+use fewbit_engine::model::BuildOptions;
+use fewbit_engine::source::ByteSource;
+use fewbit_engine::task::Model;
+use fewbit_engine::task::checkpoint::ModelFiles;
+use fewbit_engine::task::generate::{Event, GenerateOptions, Generation};
+use fewbit_engine::task::score::mean_nll;
+use js_sys::{Array, Float32Array, Function, Object, Promise, Reflect, Uint32Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+use crate::device::device;
+use crate::fault::Fault;
+use crate::file::{FileSource, JsFile};
+use crate::message::{self, Alternative, EmbedRequest, GenerateRequest, LoadRequest, Prompt};
+use crate::prompt;
+use crate::tensor::{self, JsTensor};
+
+/// Texts that are embedded between two looks at the messages.
+const EMBED_BATCH: usize = 8;
+
+#[wasm_bindgen]
+extern "C" {
+    /// What the module calls while it loads.
+    pub type JsHooks;
+
+    /// Bytes of weights given to the back end; false aborts.
+    #[wasm_bindgen(method)]
+    fn upload(this: &JsHooks, done: f64, total: f64) -> bool;
+}
+
+/// The model and what is asked of it in between.
+struct Shared {
+    model: RefCell<Model>,
+    /// A loss of the device that came while a step was under way.
+    lose_device: Cell<bool>,
+}
+
+impl Shared {
+    fn borrow_mut(&self) -> Result<std::cell::RefMut<'_, Model>, Fault> {
+        let mut model = self.model.try_borrow_mut().map_err(|_| busy())?;
+        if self.lose_device.take() {
+            model.lose_device();
+        }
+        Ok(model)
+    }
+}
+
+/// A loaded model. One call at a time: a second one fails while the first is under way.
+#[wasm_bindgen(js_name = Model)]
+pub struct JsModel {
+    shared: Rc<Shared>,
+}
+
+/// Loads a model from its files. `options` is a `LoadRequest` as JSON.
+#[wasm_bindgen(js_name = loadModel)]
+pub async fn load_model(
+    files: Vec<JsFile>,
+    options: String,
+    hooks: JsHooks,
+) -> Result<JsModel, JsValue> {
+    let request: LoadRequest = message::parse(&options)?;
+    let files: Vec<Rc<dyn ByteSource>> = files
+        .into_iter()
+        .map(|file| Ok(Rc::new(FileSource::new(file)?) as Rc<dyn ByteSource>))
+        .collect::<Result<_, Fault>>()?;
+    let build = BuildOptions {
+        context_length: request.context_length,
+        ..BuildOptions::default()
+    };
+    let mut on_upload = |progress: fewbit_engine::session::UploadProgress| {
+        if hooks.upload(progress.done as f64, progress.total as f64) {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    let model = Model::load(
+        &ModelFiles::new(files),
+        device(&request)?,
+        build,
+        &mut on_upload,
+    )
+    .await
+    .map_err(Fault::from)?;
+    Ok(JsModel {
+        shared: Rc::new(Shared {
+            model: RefCell::new(model),
+            lose_device: Cell::new(false),
+        }),
+    })
+}
+
+#[wasm_bindgen(js_class = Model)]
+impl JsModel {
+    /// What it is and where it runs, as JSON.
+    pub fn info(&self) -> Result<String, JsValue> {
+        let model = self.shared.model.try_borrow().map_err(|_| busy())?;
+        let (facts, backend) = (model.facts(), model.backend());
+        let tasks = [
+            (model.can_generate(), "generate"),
+            (model.can_chat(), "chat"),
+            (model.can_embed(), "embed"),
+        ];
+        Ok(message::write(&message::Info {
+            architecture: facts.architecture,
+            block_format: &facts.block_format,
+            bits_per_weight: facts.bits_per_weight,
+            parameters: facts.parameters,
+            weight_bytes: facts.weight_bytes,
+            context_length: facts.context_length,
+            vocabulary: facts.vocabulary,
+            tasks: tasks
+                .into_iter()
+                .filter_map(|(can, task)| can.then_some(task))
+                .collect(),
+            activations: match backend.activations {
+                Activations::Float => "float",
+                Activations::Int8 => "q8",
+            },
+            features: backend.features,
+            threads: backend.threads,
+        })?)
+    }
+
+    /// Prepares an answer; `request` is a `GenerateRequest` as JSON.
+    pub fn generate(&self, request: &str) -> Result<JsGeneration, JsValue> {
+        let mut request: GenerateRequest = message::parse(request)?;
+        let model = self.shared.model.try_borrow().map_err(|_| busy())?;
+        let options = GenerateOptions {
+            max_tokens: request
+                .max_tokens
+                .unwrap_or(GenerateOptions::default().max_tokens),
+            sampling: request.sampling(),
+            stop: request.stop_texts(),
+            ignore_eos: request.ignore_eos,
+        };
+        let ids = prompt::encode_with_room(
+            &model,
+            &request.prompt,
+            request.when_full,
+            options.max_tokens,
+        )?;
+        let generation = model.generate(ids, &options).map_err(Fault::from)?;
+        Ok(JsGeneration {
+            shared: self.shared.clone(),
+            generation,
+            wants_logprobs: request.wants_logprobs(),
+            text: String::new(),
+            finish_reason: None,
+        })
+    }
+
+    /// Scores a prompt's tokens, each after those before it.
+    pub async fn score(&self, request: String) -> Result<String, JsValue> {
+        let request: Prompt = message::parse(&request)?;
+        let mut model = self.shared.borrow_mut()?;
+        let ids = prompt::encode(&model, &request)?;
+        let scores = model.score(&ids).await.map_err(Fault::from)?;
+        Ok(message::write(&message::ScoreAnswer {
+            ids: &ids,
+            mean_nll: mean_nll(&scores).unwrap_or(0.0),
+            scores: scores
+                .iter()
+                .map(|score| message::Score {
+                    id: score.id,
+                    nll: score.nll,
+                    best: score.best,
+                })
+                .collect(),
+        })?)
+    }
+
+    /// A vector a text: `{ vectors: Float32Array[], ids: Uint32Array[] }`. `pause` is awaited between batches.
+    pub async fn embed(&self, request: String, pause: Function) -> Result<Object, JsValue> {
+        let EmbedRequest { texts } = message::parse(&request)?;
+        let (vectors, ids) = (Array::new(), Array::new());
+        for batch in texts.chunks(EMBED_BATCH) {
+            let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+            let embeddings = self
+                .shared
+                .borrow_mut()?
+                .embed(&batch)
+                .await
+                .map_err(Fault::from)?;
+            for embedding in &embeddings {
+                vectors.push(&Float32Array::from(embedding.vector.as_slice()));
+                ids.push(&Uint32Array::from(embedding.input_ids.as_slice()));
+            }
+            JsFuture::from(pause.call0(&JsValue::NULL)?.dyn_into::<Promise>()?).await?;
+        }
+        let answer = Object::new();
+        Reflect::set(&answer, &"vectors".into(), &vectors)?;
+        Reflect::set(&answer, &"ids".into(), &ids)?;
+        Ok(answer)
+    }
+
+    /// Runs the graph on tensors by name.
+    pub async fn forward(&self, tensors: Vec<JsTensor>) -> Result<Array, JsValue> {
+        let inputs = tensor::from_js(tensors)?;
+        let mut model = self.shared.borrow_mut()?;
+        let outputs = model.forward(&inputs, &[]).await.map_err(Fault::from)?;
+        Ok(tensor::to_js(&outputs))
+    }
+
+    /// The ids of a prompt.
+    pub fn tokenize(&self, request: &str) -> Result<Vec<u32>, JsValue> {
+        let model = self.shared.model.try_borrow().map_err(|_| busy())?;
+        Ok(prompt::encode(&model, &message::parse::<Prompt>(request)?)?)
+    }
+
+    /// Destroys the GPU device, at once or before the next step; false where there is none.
+    #[wasm_bindgen(js_name = loseDevice)]
+    pub fn lose_device(&self) -> bool {
+        match self.shared.model.try_borrow_mut() {
+            Ok(mut model) => model.lose_device(),
+            // A step is under way; only those of the GPU wait, so there is a device to lose.
+            Err(_) => {
+                self.shared.lose_device.set(true);
+                true
+            }
+        }
+    }
+}
+
+/// An answer under way.
+#[wasm_bindgen(js_name = Generation)]
+pub struct JsGeneration {
+    shared: Rc<Shared>,
+    generation: Generation,
+    wants_logprobs: bool,
+    text: String,
+    finish_reason: Option<&'static str>,
+}
+
+#[wasm_bindgen(js_class = Generation)]
+impl JsGeneration {
+    /// Does one step: a token as JSON, `null` after a part of the prompt, `undefined` at the end.
+    pub async fn next(&mut self) -> Result<JsValue, JsValue> {
+        if self.finish_reason.is_some() {
+            return Ok(JsValue::UNDEFINED);
+        }
+        let mut model = self.shared.borrow_mut()?;
+        let (choice, mut text) = match model
+            .step(&mut self.generation)
+            .await
+            .map_err(Fault::from)?
+        {
+            Event::Prefill { .. } => return Ok(JsValue::NULL),
+            Event::Finished { reason, .. } => {
+                self.finish_reason = Some(reason.name());
+                return Ok(JsValue::UNDEFINED);
+            }
+            Event::Token { choice, text } => (choice, text),
+        };
+        // The last token carries what was held back in case it would become a stop text.
+        if self.generation.has_ended()
+            && let Event::Finished { reason, text: rest } = model
+                .step(&mut self.generation)
+                .await
+                .map_err(Fault::from)?
+        {
+            text += &rest;
+            self.finish_reason = Some(reason.name());
+        }
+        self.text += &text;
+        let tokenizer = model.tokenizer().ok();
+        let text_of = |id: u32| {
+            tokenizer
+                .and_then(|tokenizer| tokenizer.decode(&[id], false).ok())
+                .unwrap_or_default()
+        };
+        let token = message::Token {
+            text,
+            id: choice.id,
+            logprob: self.wants_logprobs.then_some(choice.logprob),
+            top_logprobs: self.wants_logprobs.then(|| {
+                choice
+                    .top
+                    .iter()
+                    .map(|top| Alternative {
+                        id: top.id,
+                        text: text_of(top.id),
+                        logprob: top.logprob,
+                    })
+                    .collect()
+            }),
+        };
+        Ok(message::write(&token)?.into())
+    }
+
+    /// The whole answer as JSON, once it has ended.
+    pub fn result(&self) -> Result<String, JsValue> {
+        let finish_reason = self
+            .finish_reason
+            .ok_or_else(|| Fault::new("internal", "the answer has not ended"))?;
+        Ok(message::write(&message::GenerateAnswer {
+            text: &self.text,
+            ids: self.generation.ids(),
+            prompt_ids: self.generation.prompt_ids(),
+            finish_reason,
+            usage: message::Usage {
+                prompt_tokens: self.generation.prompt_ids().len(),
+                cached_tokens: self.generation.cached_tokens(),
+                completion_tokens: self.generation.ids().len(),
+            },
+        })?)
+    }
+}
+
+fn busy() -> Fault {
+    Fault::new("internal", "the model is in the midst of another call")
+}
