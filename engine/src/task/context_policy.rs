@@ -116,6 +116,17 @@ pub fn fit<E>(
     })
 }
 
+/// The newest of `ids`, `room` at most (one at least), after the `bos` that they may begin with.
+pub(super) fn newest_ids(ids: &[u32], bos: Option<u32>, room: usize) -> Vec<u32> {
+    if ids.len() <= room {
+        return ids.to_vec();
+    }
+    let begins = ids.first().copied().filter(|&id| Some(id) == bos);
+    let keep = room.saturating_sub(usize::from(begins.is_some())).max(1);
+    let newest = &ids[ids.len().saturating_sub(keep)..];
+    begins.into_iter().chain(newest.iter().copied()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -169,6 +180,14 @@ mod tests {
         let contents: Vec<_> = fitted.messages.iter().map(|m| m.content.as_str()).collect();
         assert_eq!(contents, ["sys", "question 2", "answer 2", "last"]);
         assert_eq!((fitted.tokens, fitted.dropped), (40, 4));
+    }
+
+    #[test]
+    fn a_text_keeps_its_beginning_and_its_newest_tokens() {
+        assert_eq!(newest_ids(&[1, 2, 3, 4], Some(1), 3), [1, 3, 4]);
+        assert_eq!(newest_ids(&[1, 2, 3, 4], Some(9), 3), [2, 3, 4]);
+        assert_eq!(newest_ids(&[1, 2], None, 3), [1, 2]);
+        assert_eq!(newest_ids(&[1, 2, 3], Some(1), 0), [1, 3]);
     }
 
     proptest! {

@@ -9,6 +9,7 @@ pub mod forward;
 pub mod generate;
 mod model;
 pub mod pooling;
+mod prompt;
 mod random;
 pub mod sampling;
 pub mod score;
@@ -16,3 +17,4 @@ pub mod stop;
 pub mod text_stream;
 
 pub use model::{Embedding, LoadError, Model, ModelFacts, TaskError};
+pub use prompt::Prompt;

@@ -49,6 +49,8 @@ pub enum TaskError {
     NoTokenizer,
     #[error("the model's files have no chat template")]
     NoTemplate,
+    #[error("the prompt's {tokens} tokens leave no room in the context of {limit}")]
+    ContextFull { tokens: usize, limit: usize },
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     #[error(transparent)]
