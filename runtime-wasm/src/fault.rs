@@ -150,6 +150,7 @@ impl From<TaskError> for Fault {
             TaskError::WrongKind { .. } | TaskError::NoTokenizer | TaskError::NoTemplate => {
                 "unsupported"
             }
+            TaskError::ContextFull { .. } => "context_full",
             TaskError::Template(ChatTemplateError::Refused(_)) => "bad_argument",
             TaskError::Template(_) => "template",
             TaskError::Generate(GenerateError::Ended) => "internal",

@@ -1,6 +1,7 @@
 //! The JSON texts of the boundary. Names are those of the TypeScript API (`web/src/types.ts`).
 
 use fewbit_engine::task::chat::Message;
+use fewbit_engine::task::context_policy::ContextPolicy;
 use fewbit_engine::task::sampling::SamplingParams;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,15 @@ pub(crate) enum WhenFull {
     #[default]
     Error,
     DropOldest,
+}
+
+impl From<WhenFull> for ContextPolicy {
+    fn from(when_full: WhenFull) -> ContextPolicy {
+        match when_full {
+            WhenFull::Error => ContextPolicy::Error,
+            WhenFull::DropOldest => ContextPolicy::DropOldestTurns,
+        }
+    }
 }
 
 #[derive(Deserialize)]

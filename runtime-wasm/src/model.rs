@@ -141,17 +141,17 @@ impl JsModel {
             stop: request.stop_texts(),
             ignore_eos: request.ignore_eos,
         };
-        let ids = prompt::encode_with_room(
-            &model,
-            &request.prompt,
-            request.when_full,
-            options.max_tokens,
-        )?;
+        let wants_logprobs = request.wants_logprobs();
+        let policy = request.when_full.into();
+        let prompt = request.prompt.into();
+        let ids = model
+            .encode_prompt(&prompt, policy, options.max_tokens, prompt::now())
+            .map_err(Fault::from)?;
         let generation = model.generate(ids, &options).map_err(Fault::from)?;
         Ok(JsGeneration {
             shared: self.shared.clone(),
             generation,
-            wants_logprobs: request.wants_logprobs(),
+            wants_logprobs,
             text: String::new(),
             finish_reason: None,
         })
@@ -161,7 +161,7 @@ impl JsModel {
     pub async fn score(&self, request: String) -> Result<String, JsValue> {
         let request: Prompt = message::parse(&request)?;
         let mut model = self.shared.borrow_mut()?;
-        let ids = prompt::encode(&model, &request)?;
+        let ids = prompt::encode(&model, request)?;
         let scores = model.score(&ids).await.map_err(Fault::from)?;
         Ok(message::write(&message::ScoreAnswer {
             ids: &ids,
@@ -212,7 +212,7 @@ impl JsModel {
     /// The ids of a prompt.
     pub fn tokenize(&self, request: &str) -> Result<Vec<u32>, JsValue> {
         let model = self.shared.model.try_borrow().map_err(|_| busy())?;
-        Ok(prompt::encode(&model, &message::parse::<Prompt>(request)?)?)
+        Ok(prompt::encode(&model, message::parse(request)?)?)
     }
 
     /// Destroys the GPU device, at once or before the next step; false where there is none.
