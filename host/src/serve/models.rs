@@ -27,7 +27,7 @@ pub(super) async fn manifest(State(shared): State<Arc<Shared>>) -> Response<Body
                 .map(|file| {
                     json!({
                         "name": file.name,
-                        "size": file.bytes,
+                        "bytes": file.bytes,
                         "sha256": file.sha256,
                         "urls": store.urls_of(model, file),
                     })
