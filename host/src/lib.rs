@@ -7,6 +7,8 @@
 pub mod browser;
 pub mod cli;
 pub mod job;
+#[cfg(feature = "native")]
+pub mod native;
 pub mod runner;
 pub mod serve;
 pub mod store;

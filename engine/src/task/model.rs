@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::chat::Message;
+use super::chat::{Message, MessagesError};
 use super::checkpoint::{self, CheckpointError, ModelFiles};
+use super::context_policy::{self, ContextError, ContextPolicy};
 use super::decoder::Decoder;
 use super::encoder::{EncodeError, EncoderRunner};
 use super::forward::{self, ForwardError, Named};
 use super::generate::{Event, GenerateError, GenerateOptions, Generation};
-use super::pooling::{Pooling, PoolingError};
+use super::pooling::{Pooling, PoolingError, pooling_folder};
 use super::score::{ScoreError, TokenScore, score};
 use crate::backend::{BackendInfo, Device, MemoryUse};
 use crate::format::{Checkpoint, Metadata};
@@ -51,6 +52,17 @@ pub enum TaskError {
     NoTemplate,
     #[error("the prompt's {tokens} tokens leave no room in the context of {limit}")]
     ContextFull { tokens: usize, limit: usize },
+    #[error(transparent)]
+    Messages(#[from] MessagesError),
+    /// The conversation does not fit the context, and the policy drops nothing (more) of it.
+    #[error(
+        "the prompt has {tokens} tokens and the answer wants {reserve}; the context holds {capacity}"
+    )]
+    ContextFull {
+        tokens: usize,
+        reserve: usize,
+        capacity: usize,
+    },
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     #[error(transparent)]
@@ -119,7 +131,7 @@ impl Model {
         let tokenizer = read_tokenizer(files, open.gguf.as_ref()).await?;
         let source = tokenizer.as_ref().and_then(Tokenizer::chat_template);
         let template = source.map(ChatTemplate::new).transpose()?;
-        let pooling = read_pooling(files).await?;
+        let pooling = read_pooling(files, open.gguf.as_ref()).await?;
         let facts = facts(
             &open.source.checkpoint,
             open.built.architecture,
@@ -211,6 +223,33 @@ impl Model {
             },
         )?;
         Ok(tokenizer.encode(&text, false)?)
+    }
+
+    /// As [`Model::encode_chat`], with `reserve` tokens left for the answer: a conversation that is too long is an
+    /// error or loses its oldest turns, as `policy` says. Also tells how many messages were left out.
+    pub fn encode_chat_within(
+        &self,
+        messages: &[Message],
+        now: Option<i64>,
+        policy: ContextPolicy,
+        reserve: usize,
+    ) -> Result<(Vec<u32>, usize), TaskError> {
+        let capacity = self.facts.context_length;
+        let count = |messages: &[Message]| Ok(self.encode_chat(messages, now)?.len());
+        let fitted = context_policy::fit(messages, policy, reserve, capacity, count);
+        match fitted {
+            Ok(fitted) => Ok((self.encode_chat(&fitted.messages, now)?, fitted.dropped)),
+            Err(ContextError::Count(error)) => Err(error),
+            Err(ContextError::TooLong {
+                tokens,
+                reserve,
+                capacity,
+            }) => Err(TaskError::ContextFull {
+                tokens,
+                reserve,
+                capacity,
+            }),
+        }
     }
 
     /// Prepares a generation that goes on from `prompt`; [`Model::step`] drives it.
@@ -358,9 +397,14 @@ fn facts(checkpoint: &Checkpoint, architecture: &'static str, kind: &ModelKind) 
     }
 }
 
-async fn read_pooling(files: &ModelFiles) -> Result<Pooling, LoadError> {
+async fn read_pooling(files: &ModelFiles, gguf: Option<&Metadata>) -> Result<Pooling, LoadError> {
+    if let Some(metadata) = gguf {
+        return Ok(Pooling::from_gguf(metadata.u32("bert.pooling_type").ok())?);
+    }
     let modules = files.read("modules.json").await?;
-    let pooling = files.read("1_Pooling/config.json").await?;
+    let folder = modules.as_deref().map(pooling_folder).transpose()?;
+    let folder = folder.unwrap_or_else(|| "1_Pooling".to_owned());
+    let pooling = files.read(&format!("{folder}/config.json")).await?;
     let sentence = files.read("sentence_bert_config.json").await?;
     Ok(Pooling::from_files(
         modules.as_deref(),

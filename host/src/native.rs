@@ -1,0 +1,412 @@
+//! Native targets: jobs on the engine in this process.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fewbit_engine::backend::NumericPolicy;
+use fewbit_engine::model::BuildOptions;
+use fewbit_engine::task::Model;
+use fewbit_engine::task::chat::Message as ChatMessage;
+use fewbit_engine::task::chat::messages_from_json;
+use fewbit_engine::task::generate::GenerateOptions;
+use fewbit_engine::task::sampling::SamplingParams;
+use fewbit_engine::task::score::mean_nll;
+use fewbit_engine::tensor::{DataType, Tensor};
+use fewbit_native_backends::{
+    Generated, Loaded, NativeError, NativeModel, NativeOptions, NativeTarget,
+    Progress as NativeProgress,
+};
+
+use crate::job::{
+    Activations, AdapterInfo, EmbedJob, EmbedResult, Embedding, ForwardJob, ForwardResult,
+    GenerateJob, GenerateResult, LoadInfo, LoadOptions, MemoryFacts, ModelFacts, Outcome, Prompt,
+    RunError, Sampling, ScoreJob, ScoreResult, TensorData,
+};
+use crate::runner::{OnProgress, Progress, RunFuture, Runner};
+use crate::store::ModelFiles;
+
+/// Runs jobs on a native target.
+pub struct NativeRunner {
+    target: NativeTarget,
+    model: Option<Arc<NativeModel>>,
+}
+
+impl NativeRunner {
+    pub fn new(target: NativeTarget) -> NativeRunner {
+        NativeRunner {
+            target,
+            model: None,
+        }
+    }
+
+    fn model(&self) -> Result<Arc<NativeModel>, RunError> {
+        self.model
+            .clone()
+            .ok_or_else(|| RunError::error("not_loaded", "no model is loaded"))
+    }
+}
+
+impl Runner for NativeRunner {
+    fn load<'a>(
+        &'a mut self,
+        model: &'a ModelFiles,
+        options: &'a LoadOptions,
+        progress: OnProgress<'a>,
+    ) -> RunFuture<'a, LoadInfo> {
+        Box::pin(async move {
+            self.model = None;
+            let files = model
+                .files
+                .iter()
+                .map(|file| (file.name.clone(), file.path.clone()))
+                .collect();
+            let native = NativeOptions {
+                policy: NumericPolicy {
+                    activations: match options.activations {
+                        Some(Activations::Float) => fewbit_engine::backend::Activations::Float,
+                        Some(Activations::Q8) | None => fewbit_engine::backend::Activations::Int8,
+                    },
+                    half: false,
+                },
+                threads: options.threads,
+                build: BuildOptions {
+                    context_length: options.context,
+                    ..BuildOptions::default()
+                },
+            };
+            let target = self.target;
+            let (report, arriving) = reports();
+            let load = tokio::task::spawn_blocking(move || {
+                NativeModel::load(target, files, native, report)
+            });
+            let (model, loaded) = follow(load, arriving, progress).await?;
+            self.model = Some(Arc::new(model));
+            Ok(load_info(target, options, loaded))
+        })
+    }
+
+    fn generate<'a>(
+        &'a mut self,
+        job: &'a GenerateJob,
+        progress: OnProgress<'a>,
+    ) -> RunFuture<'a, GenerateResult> {
+        Box::pin(async move {
+            let model = self.model()?;
+            let prompt = job.prompt.clone();
+            let options = GenerateOptions {
+                max_tokens: job.max_tokens,
+                sampling: sampling(&job.sampling),
+                stop: job.stop.clone(),
+                ignore_eos: job.ignore_eos,
+            };
+            let (report, arriving) = reports();
+            let work = tokio::task::spawn_blocking(move || {
+                model.generate(move |model| prompt_ids(model, prompt), options, report)
+            });
+            Ok(generate_result(follow(work, arriving, progress).await?))
+        })
+    }
+
+    fn score<'a>(&'a mut self, job: &'a ScoreJob) -> RunFuture<'a, ScoreResult> {
+        Box::pin(async move {
+            let model = self.model()?;
+            let (text, ids) = (job.text.clone(), job.ids.clone());
+            let ids = move |model: &Model| match (ids, text) {
+                (Some(ids), _) => Ok(ids),
+                (None, Some(text)) => Ok(model.encode(&text)?),
+                (None, None) => Ok(Vec::new()),
+            };
+            let (ids, scores, elapsed) = blocking(move || model.score(ids)).await?;
+            Ok(ScoreResult {
+                ids,
+                nll: scores.iter().map(|score| score.nll).collect(),
+                best: scores.iter().map(|score| score.best).collect(),
+                mean_nll: mean_nll(&scores).unwrap_or(0.0),
+                elapsed_ms: Some(milliseconds(elapsed)),
+            })
+        })
+    }
+
+    fn embed<'a>(&'a mut self, job: &'a EmbedJob) -> RunFuture<'a, EmbedResult> {
+        Box::pin(async move {
+            let model = self.model()?;
+            let texts = job.texts.clone();
+            let (embeddings, elapsed) = blocking(move || model.embed(texts)).await?;
+            Ok(EmbedResult {
+                embeddings: embeddings
+                    .into_iter()
+                    .map(|embedding| Embedding {
+                        input_ids: embedding.input_ids,
+                        embedding: embedding.vector,
+                    })
+                    .collect(),
+                elapsed_ms: Some(milliseconds(elapsed)),
+            })
+        })
+    }
+
+    fn forward<'a>(&'a mut self, job: &'a ForwardJob) -> RunFuture<'a, ForwardResult> {
+        Box::pin(async move {
+            let model = self.model()?;
+            let mut inputs = BTreeMap::new();
+            for (name, data) in &job.inputs {
+                inputs.insert(name.clone(), tensor(name, data)?);
+            }
+            let outputs = job.outputs.clone();
+            let (outputs, elapsed) = blocking(move || model.forward(inputs, outputs)).await?;
+            let outputs = outputs.into_iter().map(|(name, tensor)| {
+                let data = TensorData {
+                    data_type: tensor.data_type().name().to_owned(),
+                    shape: tensor.shape().to_vec(),
+                    data: tensor.bytes().to_vec(),
+                };
+                (name, data)
+            });
+            Ok(ForwardResult {
+                outputs: outputs.collect(),
+                elapsed_ms: Some(milliseconds(elapsed)),
+            })
+        })
+    }
+
+    fn dispose<'a>(&'a mut self) -> RunFuture<'a, ()> {
+        Box::pin(async move {
+            if let Some(model) = self.model.take() {
+                // The last handle joins the model's thread.
+                let _ = tokio::task::spawn_blocking(move || drop(model)).await;
+            }
+            Ok(())
+        })
+    }
+}
+
+type Report = Box<dyn Fn(NativeProgress) -> ControlFlow<()> + Send>;
+
+type Reports = tokio::sync::mpsc::UnboundedReceiver<NativeProgress>;
+
+/// A callback for the model's thread, and where its calls arrive. When the receiver is dropped, the work stops at its
+/// next report.
+fn reports() -> (Report, Reports) {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let report: Report = Box::new(move |progress| match sender.send(progress) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    });
+    (report, receiver)
+}
+
+/// Waits for `work` and forwards its reports to `progress`.
+async fn follow<T: Send + 'static>(
+    mut work: tokio::task::JoinHandle<Result<T, NativeError>>,
+    mut reports: Reports,
+    progress: OnProgress<'_>,
+) -> Result<T, RunError> {
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = reports.recv() => progress(forwarded(event)),
+            result = &mut work => {
+                while let Ok(event) = reports.try_recv() {
+                    progress(forwarded(event));
+                }
+                return settled(result);
+            }
+        }
+    }
+}
+
+fn forwarded(progress: NativeProgress) -> Progress {
+    match progress {
+        NativeProgress::Loaded { bytes, of } => Progress::Loaded { bytes, of },
+        NativeProgress::Prefill { tokens, of } => Progress::Prefill { tokens, of },
+        NativeProgress::Token(token) => Progress::Token {
+            text: token.text,
+            count: token.count,
+        },
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NativeError> + Send + 'static,
+) -> Result<T, RunError> {
+    settled(tokio::task::spawn_blocking(work).await)
+}
+
+fn settled<T>(
+    result: Result<Result<T, NativeError>, tokio::task::JoinError>,
+) -> Result<T, RunError> {
+    match result {
+        Ok(result) => result.map_err(|error| failure(&error)),
+        Err(error) => Err(RunError::error("internal", error.to_string())),
+    }
+}
+
+fn failure(error: &NativeError) -> RunError {
+    if let Some(reason) = error.unavailable() {
+        return RunError::unavailable("no_device", reason);
+    }
+    let code = match error {
+        NativeError::File { .. } => "file",
+        NativeError::NotBuilt => "not_built",
+        NativeError::Load(_) => "load",
+        NativeError::Task(_) => "task",
+        NativeError::Aborted => "aborted",
+        NativeError::Thread(_) | NativeError::Gone => "internal",
+    };
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !message.contains(&cause_text) {
+            message = format!("{message}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    RunError::new(Outcome::Error, code, message)
+}
+
+fn prompt_ids(model: &Model, prompt: Prompt) -> Result<Vec<u32>, NativeError> {
+    Ok(match prompt {
+        Prompt::Text(text) => model.encode(&text)?,
+        Prompt::Ids(ids) => ids,
+        Prompt::Messages(messages) => {
+            let json = serde_json::to_string(&messages).unwrap_or_default();
+            let messages: Vec<ChatMessage> = messages_from_json(&json).map_err(|error| {
+                NativeError::Task(fewbit_engine::task::TaskError::Messages(error))
+            })?;
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            model.encode_chat(&messages, now.ok().map(|now| now.as_secs() as i64))?
+        }
+    })
+}
+
+fn sampling(sampling: &Sampling) -> SamplingParams {
+    let defaults = SamplingParams::default();
+    if sampling.greedy {
+        return SamplingParams {
+            temperature: 0.0,
+            ..defaults
+        };
+    }
+    SamplingParams {
+        temperature: sampling.temperature,
+        top_k: sampling.top_k.unwrap_or(defaults.top_k),
+        top_p: sampling.top_p.unwrap_or(defaults.top_p),
+        min_p: sampling.min_p.unwrap_or(defaults.min_p),
+        repetition_penalty: sampling
+            .repetition_penalty
+            .unwrap_or(defaults.repetition_penalty),
+        // Without a seed every run is another one.
+        seed: sampling.seed.unwrap_or_else(rand::random),
+        ..defaults
+    }
+}
+
+fn load_info(target: NativeTarget, options: &LoadOptions, loaded: Loaded) -> LoadInfo {
+    let backend = loaded.backend;
+    let gpu = backend.name == "gpu";
+    let int8 = backend.activations == fewbit_engine::backend::Activations::Int8;
+    LoadInfo {
+        backend: target.name().to_owned(),
+        variant: (!gpu).then(|| backend.adapter.clone()),
+        adapter: gpu.then(|| AdapterInfo {
+            name: backend.adapter.clone(),
+            software: Some(backend.software),
+            ..AdapterInfo::default()
+        }),
+        features: backend.features,
+        threads_asked: options.threads,
+        threads: (!gpu).then_some(backend.threads),
+        activations: Some(if int8 { "q8" } else { "float" }.to_owned()),
+        model: Some(ModelFacts {
+            architecture: loaded.facts.architecture.to_owned(),
+            block_format: Some(loaded.facts.block_format),
+            bits_per_weight: Some(loaded.facts.bits_per_weight),
+            parameters: Some(loaded.facts.parameters),
+            context: Some(loaded.facts.context_length),
+            vocabulary: Some(loaded.facts.vocabulary),
+        }),
+        load_ms: Some(milliseconds(loaded.elapsed)),
+        memory: memory(gpu, loaded.memory),
+        ..LoadInfo::default()
+    }
+}
+
+fn memory(gpu: bool, used: fewbit_engine::backend::MemoryUse) -> MemoryFacts {
+    MemoryFacts {
+        wasm: None,
+        gpu: gpu.then_some(used.weights + used.states + used.plans),
+        peak_resident: peak_resident(),
+    }
+}
+
+/// The largest resident set of this process so far.
+fn peak_resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+fn generate_result(generated: Generated) -> GenerateResult {
+    let computed = generated.prompt_ids.len() - generated.cached_tokens;
+    let timings = generated.timings;
+    let rate = |tokens: usize, time: Option<Duration>| {
+        time.filter(|time| !time.is_zero() && tokens > 0)
+            .map(|time| tokens as f64 / time.as_secs_f64())
+    };
+    GenerateResult {
+        finish_reason: generated
+            .finish
+            .map_or("aborted", |reason| reason.name())
+            .to_owned(),
+        cached_tokens: generated.cached_tokens,
+        time_to_first_token_ms: timings.time_to_first_token.map(milliseconds),
+        prefill_ms: timings.time_to_first_token.map(milliseconds),
+        decode_ms: timings.decode.map(milliseconds),
+        prefill_tokens_per_second: rate(computed, timings.time_to_first_token),
+        decode_tokens_per_second: rate(generated.ids.len().saturating_sub(1), timings.decode),
+        memory: MemoryFacts {
+            peak_resident: peak_resident(),
+            ..MemoryFacts::default()
+        },
+        prompt_ids: generated.prompt_ids,
+        ids: generated.ids,
+        text: generated.text,
+    }
+}
+
+fn tensor(name: &str, data: &TensorData) -> Result<Tensor, RunError> {
+    let known = [
+        DataType::F64,
+        DataType::F32,
+        DataType::F16,
+        DataType::Bf16,
+        DataType::I64,
+        DataType::I32,
+        DataType::I16,
+        DataType::I8,
+        DataType::U64,
+        DataType::U32,
+        DataType::U16,
+        DataType::U8,
+        DataType::Bool,
+    ];
+    let data_type = known
+        .into_iter()
+        .find(|known| known.name() == data.data_type)
+        .ok_or_else(|| {
+            RunError::error(
+                "input",
+                format!("{name}: unknown data type {}", data.data_type),
+            )
+        })?;
+    Tensor::from_bytes(data_type, &data.shape, &data.data)
+        .map_err(|error| RunError::error("input", format!("{name}: {error}")))
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

@@ -1,0 +1,173 @@
+//! A model on a thread of its own, and the handle to it.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use fewbit_engine::backend::{BackendError, BackendInfo, MemoryUse, NumericPolicy};
+use fewbit_engine::model::BuildOptions;
+use fewbit_engine::session::SessionError;
+use fewbit_engine::source::ByteSource;
+use fewbit_engine::task::checkpoint::ModelFiles;
+use fewbit_engine::task::{LoadError, Model, ModelFacts, TaskError};
+
+use crate::file::FileSource;
+use crate::run::Progress;
+use crate::target::NativeTarget;
+
+/// How to load.
+#[derive(Clone, Debug, Default)]
+pub struct NativeOptions {
+    pub policy: NumericPolicy,
+    /// CPU threads; all of the machine's if left out.
+    pub threads: Option<usize>,
+    pub build: BuildOptions,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum NativeError {
+    #[error("{file}: {error}")]
+    File { file: String, error: io::Error },
+    #[error("this program was built without native wgpu")]
+    NotBuilt,
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    #[error("aborted")]
+    Aborted,
+    #[error("no thread for the model: {0}")]
+    Thread(io::Error),
+    /// The thread ended under a panic; the message was printed where it happened.
+    #[error("the model's thread ended unexpectedly")]
+    Gone,
+}
+
+impl NativeError {
+    /// Why no device could be opened, if that is what went wrong.
+    pub fn unavailable(&self) -> Option<&str> {
+        match self {
+            NativeError::Load(LoadError::Session(SessionError::Backend(
+                BackendError::Unavailable(reason),
+            ))) => Some(reason),
+            NativeError::NotBuilt => Some("this program was built without native wgpu"),
+            _ => None,
+        }
+    }
+}
+
+/// What was loaded, on what.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub facts: ModelFacts,
+    pub backend: BackendInfo,
+    pub memory: MemoryUse,
+    pub elapsed: Duration,
+}
+
+type Task = Box<dyn FnOnce(&mut Model) + Send>;
+
+/// The handle to a model's thread. Dropping it ends the thread.
+pub struct NativeModel {
+    tasks: Option<mpsc::Sender<Task>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl NativeModel {
+    /// Loads the files (name, path) on `target`. Blocks; `on_progress` is called on the model's thread and may abort.
+    pub fn load(
+        target: NativeTarget,
+        files: Vec<(String, PathBuf)>,
+        options: NativeOptions,
+        on_progress: impl Fn(Progress) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<(NativeModel, Loaded), NativeError> {
+        let (tasks, inbox) = mpsc::channel::<Task>();
+        let (report, loaded) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("fewbit-model".into())
+            .spawn(move || match open(target, files, options, &on_progress) {
+                Ok((mut model, facts)) => {
+                    let _ = report.send(Ok(facts));
+                    drop(report);
+                    while let Ok(task) = inbox.recv() {
+                        task(&mut model);
+                    }
+                }
+                Err(error) => {
+                    let _ = report.send(Err(error));
+                }
+            })
+            .map_err(NativeError::Thread)?;
+        let facts = loaded.recv().map_err(|_| NativeError::Gone)??;
+        let model = NativeModel {
+            tasks: Some(tasks),
+            thread: Some(thread),
+        };
+        Ok((model, facts))
+    }
+
+    /// Runs `task` on the model's thread and waits for its result.
+    pub fn call<R: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Model) -> R + Send + 'static,
+    ) -> Result<R, NativeError> {
+        let (answer, result) = mpsc::channel();
+        let task: Task = Box::new(move |model| {
+            let _ = answer.send(task(model));
+        });
+        let tasks = self.tasks.as_ref().ok_or(NativeError::Gone)?;
+        tasks.send(task).map_err(|_| NativeError::Gone)?;
+        result.recv().map_err(|_| NativeError::Gone)
+    }
+}
+
+impl Drop for NativeModel {
+    fn drop(&mut self) {
+        self.tasks = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported when a call found the thread gone.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open(
+    target: NativeTarget,
+    files: Vec<(String, PathBuf)>,
+    options: NativeOptions,
+    on_progress: &dyn Fn(Progress) -> ControlFlow<()>,
+) -> Result<(Model, Loaded), NativeError> {
+    let start = Instant::now();
+    let mut sources: Vec<Rc<dyn ByteSource>> = Vec::with_capacity(files.len());
+    for (name, path) in files {
+        let source = FileSource::open(&name, &path)
+            .map_err(|error| NativeError::File { file: name, error })?;
+        sources.push(Rc::new(source));
+    }
+    let device = target
+        .device(options.policy, options.threads)
+        .ok_or(NativeError::NotBuilt)?;
+    let mut on_upload = |progress: fewbit_engine::session::UploadProgress| {
+        on_progress(Progress::Loaded {
+            bytes: progress.done,
+            of: progress.total,
+        })
+    };
+    let files = ModelFiles::new(sources);
+    let loading = Model::load(&files, device, options.build, &mut on_upload);
+    let model = match pollster::block_on(loading) {
+        Err(LoadError::Session(error)) if error.is_aborted() => return Err(NativeError::Aborted),
+        result => result?,
+    };
+    let loaded = Loaded {
+        facts: model.facts().clone(),
+        backend: model.backend(),
+        memory: model.memory(),
+        elapsed: start.elapsed(),
+    };
+    Ok((model, loaded))
+}

@@ -1,0 +1,168 @@
+//! Tasks on a [`NativeModel`], with their times.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use fewbit_engine::backend::MemoryUse;
+use fewbit_engine::task::forward::Named;
+use fewbit_engine::task::generate::{Event, FinishReason, GenerateOptions};
+use fewbit_engine::task::score::TokenScore;
+use fewbit_engine::task::{Embedding, Model};
+
+use crate::model::{NativeError, NativeModel};
+
+/// Told while something goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// Bytes of weights that are where they are computed with.
+    Loaded {
+        bytes: u64,
+        of: u64,
+    },
+    /// Prompt tokens computed.
+    Prefill {
+        tokens: usize,
+        of: usize,
+    },
+    Token(GeneratedToken),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct GeneratedToken {
+    pub id: u32,
+    /// The text that the token completes; may be empty.
+    pub text: String,
+    /// How many tokens there are now.
+    pub count: usize,
+    pub logprob: f32,
+}
+
+/// What a generation took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Timings {
+    /// From the call to the first token.
+    pub time_to_first_token: Option<Duration>,
+    /// For the tokens after the first.
+    pub decode: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Generated {
+    pub prompt_ids: Vec<u32>,
+    pub ids: Vec<u32>,
+    pub text: String,
+    /// Absent where it was aborted.
+    pub finish: Option<FinishReason>,
+    pub cached_tokens: usize,
+    pub timings: Timings,
+    pub memory: MemoryUse,
+}
+
+impl NativeModel {
+    /// Generates after the ids that `prompt` makes of the model; `on_progress` may stop it, upon which what there is comes back.
+    pub fn generate(
+        &self,
+        prompt: impl FnOnce(&Model) -> Result<Vec<u32>, NativeError> + Send + 'static,
+        options: GenerateOptions,
+        on_progress: impl Fn(Progress) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<Generated, NativeError> {
+        self.call(move |model| {
+            let prompt = prompt(model)?;
+            pollster::block_on(generate(model, prompt, &options, &on_progress))
+        })?
+    }
+
+    /// Scores of `ids[1..]`, with the time it took.
+    pub fn score(
+        &self,
+        ids: impl FnOnce(&Model) -> Result<Vec<u32>, NativeError> + Send + 'static,
+    ) -> Result<(Vec<u32>, Vec<TokenScore>, Duration), NativeError> {
+        self.call(move |model| {
+            let ids = ids(model)?;
+            let start = Instant::now();
+            let scores = pollster::block_on(model.score(&ids))?;
+            Ok((ids, scores, start.elapsed()))
+        })?
+    }
+
+    pub fn embed(&self, texts: Vec<String>) -> Result<(Vec<Embedding>, Duration), NativeError> {
+        self.call(move |model| {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let start = Instant::now();
+            let embeddings = pollster::block_on(model.embed(&texts))?;
+            Ok((embeddings, start.elapsed()))
+        })?
+    }
+
+    /// Runs the graph on named tensors; `outputs` empty means all.
+    pub fn forward(
+        &self,
+        inputs: Named,
+        outputs: Vec<String>,
+    ) -> Result<(Named, Duration), NativeError> {
+        self.call(move |model| {
+            let start = Instant::now();
+            let outputs = pollster::block_on(model.forward(&inputs, &outputs))?;
+            Ok((outputs, start.elapsed()))
+        })?
+    }
+}
+
+async fn generate(
+    model: &mut Model,
+    prompt: Vec<u32>,
+    options: &GenerateOptions,
+    on_progress: &dyn Fn(Progress) -> ControlFlow<()>,
+) -> Result<Generated, NativeError> {
+    let start = Instant::now();
+    let mut generation = model.generate(prompt, options)?;
+    let mut text = String::new();
+    let mut first: Option<Instant> = None;
+    let mut last = start;
+    let finish = loop {
+        let (progress, token) = match model.step(&mut generation).await? {
+            Event::Prefill { done, total } => (
+                Progress::Prefill {
+                    tokens: done,
+                    of: total,
+                },
+                false,
+            ),
+            Event::Token { choice, text: new } => {
+                text += &new;
+                let token = GeneratedToken {
+                    id: choice.id,
+                    text: new,
+                    count: generation.ids().len(),
+                    logprob: choice.logprob,
+                };
+                (Progress::Token(token), true)
+            }
+            Event::Finished { reason, text: rest } => {
+                text += &rest;
+                break Some(reason);
+            }
+        };
+        if token {
+            last = Instant::now();
+            first.get_or_insert(last);
+        }
+        if on_progress(progress).is_break() {
+            break None;
+        }
+    };
+    Ok(Generated {
+        prompt_ids: generation.prompt_ids().to_vec(),
+        ids: generation.ids().to_vec(),
+        text,
+        finish,
+        cached_tokens: generation.cached_tokens(),
+        timings: Timings {
+            time_to_first_token: first.map(|first| first - start),
+            decode: first
+                .filter(|_| generation.ids().len() > 1)
+                .map(|first| last - first),
+        },
+        memory: model.memory(),
+    })
+}
