@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::chat::{Message, MessagesError};
 use super::checkpoint::{self, CheckpointError, ModelFiles};
-use super::context_policy::{self, ContextError, ContextPolicy};
 use super::decoder::Decoder;
 use super::encoder::{EncodeError, EncoderRunner};
 use super::forward::{self, ForwardError, Named};
@@ -25,6 +24,35 @@ pub enum LoadError {
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
     Session(#[from] SessionError),
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error(transparent)]
+    Template(#[from] ChatTemplateError),
+    #[error(transparent)]
+    Pooling(#[from] PoolingError),
+}
+
+impl From<crate::source::SourceError> for LoadError {
+    fn from(error: crate::source::SourceError) -> LoadError {
+        LoadError::Checkpoint(error.into())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    #[error("{architecture} is no model to {task} with")]
+    WrongKind {
+        architecture: &'static str,
+        task: &'static str,
+    },
+    #[error("the model's files have no tokenizer")]
+    NoTokenizer,
+    #[error("the model's files have no chat template")]
+    NoTemplate,
+    #[error("the prompt's {tokens} tokens leave no room in the context of {limit}")]
+    ContextFull { tokens: usize, limit: usize },
+    #[error(transparent)]
+    Messages(#[from] MessagesError),
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     #[error(transparent)]
@@ -223,33 +251,6 @@ impl Model {
             },
         )?;
         Ok(tokenizer.encode(&text, false)?)
-    }
-
-    /// As [`Model::encode_chat`], with `reserve` tokens left for the answer: a conversation that is too long is an
-    /// error or loses its oldest turns, as `policy` says. Also tells how many messages were left out.
-    pub fn encode_chat_within(
-        &self,
-        messages: &[Message],
-        now: Option<i64>,
-        policy: ContextPolicy,
-        reserve: usize,
-    ) -> Result<(Vec<u32>, usize), TaskError> {
-        let capacity = self.facts.context_length;
-        let count = |messages: &[Message]| Ok(self.encode_chat(messages, now)?.len());
-        let fitted = context_policy::fit(messages, policy, reserve, capacity, count);
-        match fitted {
-            Ok(fitted) => Ok((self.encode_chat(&fitted.messages, now)?, fitted.dropped)),
-            Err(ContextError::Count(error)) => Err(error),
-            Err(ContextError::TooLong {
-                tokens,
-                reserve,
-                capacity,
-            }) => Err(TaskError::ContextFull {
-                tokens,
-                reserve,
-                capacity,
-            }),
-        }
     }
 
     /// Prepares a generation that goes on from `prompt`; [`Model::step`] drives it.
