@@ -58,44 +58,6 @@ pub enum TaskError {
     #[error(transparent)]
     Template(#[from] ChatTemplateError),
     #[error(transparent)]
-    Pooling(#[from] PoolingError),
-}
-
-impl From<crate::source::SourceError> for LoadError {
-    fn from(error: crate::source::SourceError) -> LoadError {
-        LoadError::Checkpoint(error.into())
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum TaskError {
-    #[error("{architecture} is no model to {task} with")]
-    WrongKind {
-        architecture: &'static str,
-        task: &'static str,
-    },
-    #[error("the model's files have no tokenizer")]
-    NoTokenizer,
-    #[error("the model's files have no chat template")]
-    NoTemplate,
-    #[error("the prompt's {tokens} tokens leave no room in the context of {limit}")]
-    ContextFull { tokens: usize, limit: usize },
-    #[error(transparent)]
-    Messages(#[from] MessagesError),
-    /// The conversation does not fit the context, and the policy drops nothing (more) of it.
-    #[error(
-        "the prompt has {tokens} tokens and the answer wants {reserve}; the context holds {capacity}"
-    )]
-    ContextFull {
-        tokens: usize,
-        reserve: usize,
-        capacity: usize,
-    },
-    #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
-    #[error(transparent)]
-    Template(#[from] ChatTemplateError),
-    #[error(transparent)]
     Generate(#[from] GenerateError),
     #[error(transparent)]
     Score(#[from] ScoreError),
