@@ -8,6 +8,8 @@
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 
 use std::collections::BTreeMap;
 

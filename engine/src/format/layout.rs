@@ -27,7 +27,7 @@ pub(crate) fn checked_shape(
     sizes
         .iter()
         .filter(|&&d| d != 0)
-        .try_fold(8usize, |n, &d| n.checked_mul(d))
+        .try_fold(1usize, |n, &d| n.checked_mul(d))
         .ok_or_else(too_large)?;
     if let ElementType::Block(format) = element {
         let row = sizes.last().copied().unwrap_or(1);
@@ -39,8 +39,15 @@ pub(crate) fn checked_shape(
             });
         }
     }
-    let bytes = element.byte_len(&sizes).ok_or_else(too_large)?;
-    Ok((sizes, bytes as u64))
+    // In 64 bits also where memory has 32: a large tensor goes to a device piece by piece.
+    let elements: usize = sizes.iter().product();
+    let bytes = match element {
+        ElementType::Plain(data_type) => (elements as u64).checked_mul(data_type.bytes() as u64),
+        ElementType::Block(format) => {
+            ((elements / format.elements()) as u64).checked_mul(format.bytes() as u64)
+        }
+    };
+    Ok((sizes, bytes.ok_or_else(too_large)?))
 }
 
 /// The range `offset..offset + bytes` counted from `data_begin`, from the file's start; an error unless

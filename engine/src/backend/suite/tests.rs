@@ -1,0 +1,104 @@
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::*;
+use crate::backend::cpu::kernels::{Isa, Kernels};
+use crate::backend::cpu::threads::{Parallel, Serial};
+use crate::backend::cpu::{CpuDevice, CpuOptions};
+use crate::backend::{Device, NumericPolicy};
+
+/// Every case passes on the CPU: each instruction set, activations in floats and in 8 bits, one thread and several.
+#[test]
+fn the_cpu_passes() {
+    for isa in Isa::available() {
+        for activations in [Activations::Float, Activations::Int8] {
+            passes(isa, activations, Rc::new(Serial));
+        }
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        let pool = crate::backend::cpu::threads::ThreadPool::new(3);
+        passes(Kernels::best().isa(), Activations::Float, Rc::new(pool));
+    }
+}
+
+fn passes(isa: Isa, activations: Activations, parallel: Rc<dyn Parallel>) {
+    let options = CpuOptions {
+        policy: NumericPolicy {
+            activations,
+            half: false,
+        },
+        kernels: Kernels::with(isa).expect("an available instruction set"),
+        parallel,
+    };
+    let device = CpuDevice::new(options);
+    let mut backend = pollster::block_on(device.open()).unwrap();
+    let mut failed = Vec::new();
+    for case in cases() {
+        match pollster::block_on(case.check(backend.as_mut())) {
+            Outcome::Pass { .. } => {}
+            other => failed.push(format!("{}: {other:?}", case.name)),
+        }
+    }
+    let shown = failed.join("\n");
+    assert!(failed.is_empty(), "{isa:?} {activations:?}:\n{shown}");
+}
+
+#[test]
+fn every_operator_has_a_case_and_no_name_comes_twice() {
+    let cases = cases();
+    let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+    assert_eq!(names.len(), cases.len());
+    let covered: BTreeSet<&str> = cases
+        .iter()
+        .flat_map(|case| case.graph.nodes.iter().map(|node| node.op.name()))
+        .collect();
+    for name in [
+        "abs",
+        "add",
+        "pow",
+        "equal",
+        "logical_and",
+        "clamp",
+        "where",
+        "cast",
+        "fused_elementwise",
+        "reduce_sum",
+        "softmax",
+        "layer_normalization",
+        "matmul",
+        "reshape",
+        "transpose",
+        "concat",
+        "slice",
+        "expand",
+        "gather",
+        "rms_normalization",
+        "rotary_embedding",
+        "attention",
+        "block_matmul",
+        "kv_append",
+        "dequantize_blocks",
+    ] {
+        assert!(covered.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn wrong_numbers_are_seen() {
+    let f = |values: &[f32]| Tensor::from_f32(&[values.len()], values).unwrap();
+    let right = f(&[1.0, -2.0, 100.0]);
+    assert_eq!(difference(&right, &right, false), Ok(0.0));
+    assert!(difference(&f(&[1.0, -2.0, 100.05]), &right, false).is_ok());
+    assert!(difference(&f(&[1.0, -2.0, 100.5]), &right, false).is_err());
+    assert!(difference(&f(&[1.0, f32::NAN, 100.0]), &right, false).is_err());
+    assert!(difference(&f(&[1.0, f32::NAN, 100.0]), &right, true).is_err());
+    assert!(difference(&f(&[1.0, -2.0, 101.0]), &right, true).is_ok());
+    assert!(difference(&f(&[1.0, -2.0, 103.0]), &right, true).is_err());
+    assert!(difference(&f(&[1.0, -2.0]), &right, false).is_err());
+    let endless = f(&[f32::INFINITY]);
+    assert!(difference(&f(&[f32::MAX]), &endless, false).is_err());
+    assert_eq!(difference(&endless, &endless, false), Ok(0.0));
+    let integers = Tensor::from_i32(&[1], &[1]).unwrap();
+    assert!(difference(&integers, &f(&[1.0]), false).is_err());
+}
