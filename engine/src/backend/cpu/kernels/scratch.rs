@@ -101,7 +101,7 @@ mod tests {
         for len in [0, 1, 64, 1000] {
             let bytes = Aligned::new(len).unwrap();
             assert_eq!(bytes.as_slice(), vec![0; len]);
-            assert!(len == 0 || bytes.as_slice().as_ptr() as usize % LINE == 0);
+            assert!(len == 0 || (bytes.as_slice().as_ptr() as usize).is_multiple_of(LINE));
         }
     }
 }
