@@ -12,6 +12,7 @@ use super::simd::Simd;
 #[inline(always)]
 pub(crate) unsafe fn exp<S: Simd>(x: S::F) -> S::F {
     unsafe {
+        let given = x;
         let x = S::min(S::splat(89.0), S::max(S::splat(-104.0), x));
         let n = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
         let whole = S::to_f32(n);
@@ -31,7 +32,8 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::F) -> S::F {
         let p = S::add(S::mul_add(S::mul(p, r), r, r), S::splat(1.0));
         let half = S::half(n);
         let rest = S::sub_i(n, half);
-        S::mul(S::mul(p, power_of_two::<S>(half)), power_of_two::<S>(rest))
+        let y = S::mul(S::mul(p, power_of_two::<S>(half)), power_of_two::<S>(rest));
+        S::nan_of(given, y)
     }
 }
 

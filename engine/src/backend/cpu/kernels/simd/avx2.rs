@@ -75,6 +75,10 @@ macro_rules! eight_lanes {
                 unsafe { _mm256_min_ps(a, b) }
             }
             #[inline(always)]
+            unsafe fn nan_of(x: __m256, y: __m256) -> __m256 {
+                unsafe { _mm256_or_ps(y, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x)) }
+            }
+            #[inline(always)]
             unsafe fn sum(a: __m256) -> f32 {
                 unsafe {
                     let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));

@@ -106,10 +106,12 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
     /// `a·b + c`, rounded once or twice.
     unsafe fn mul_add(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// `if a > b { a } else { b }`: the second if either is NaN.
+    /// The larger of both; unspecified if one is NaN (compilers make relaxed operations of it).
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
-    /// `if a < b { a } else { b }`: the second if either is NaN.
+    /// The smaller of both; unspecified if one is NaN.
     unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    /// NaN where `x` is NaN, elsewhere `y`.
+    unsafe fn nan_of(x: Self::F, y: Self::F) -> Self::F;
     /// The sum of all lanes, added in pairs.
     unsafe fn sum(a: Self::F) -> f32;
     /// The largest of all lanes; unspecified if one is NaN.

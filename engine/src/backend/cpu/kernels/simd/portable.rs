@@ -72,6 +72,10 @@ impl Simd for Portable {
         map(a, b, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
+    unsafe fn nan_of(x: Self::F, y: Self::F) -> Self::F {
+        map(x, y, |x, y| if x.is_nan() { x } else { y })
+    }
+    #[inline(always)]
     unsafe fn sum(a: Self::F) -> f32 {
         (a[0] + a[2]) + (a[1] + a[3])
     }

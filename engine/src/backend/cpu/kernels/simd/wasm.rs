@@ -132,12 +132,15 @@ impl Simd for Wasm {
     }
     #[inline(always)]
     unsafe fn max(a: v128, b: v128) -> v128 {
-        // `f32x4_pmax(x, y)` is `if x < y { y } else { x }`.
         f32x4_pmax(b, a)
     }
     #[inline(always)]
     unsafe fn min(a: v128, b: v128) -> v128 {
         f32x4_pmin(b, a)
+    }
+    #[inline(always)]
+    unsafe fn nan_of(x: v128, y: v128) -> v128 {
+        v128_or(y, f32x4_ne(x, x))
     }
     #[inline(always)]
     unsafe fn sum(a: v128) -> f32 {
