@@ -61,7 +61,9 @@ export function createHandlers(): Handlers {
       const features = wasmFeatures();
       const finding = await findAdapter();
       const [backend, reason] = chooseBackend(options.backend, finding);
-      const started = startRuntime(variantsFor(features, options.variant, threads), options, context);
+      // The GPU needs no threads, and shared memory costs a little everywhere.
+      const wanted = backend === "wasm" ? threads : 1;
+      const started = startRuntime(variantsFor(features, options.variant, wanted), options, context);
       let runtimeMs = 0;
       const createHasher = async (): Promise<Hasher> => new (await started).runtime.Sha256();
       started.then(
@@ -72,7 +74,7 @@ export function createHandlers(): Handlers {
       const filesMs = performance.now() - start;
       const loadedRuntime = await started;
       const { runtime, variant } = loadedRuntime;
-      const pool = await startPool(loadedRuntime, backend === "wasm" ? threads : 1, options.assetsUrl);
+      const pool = await startPool(loadedRuntime, wanted, options.assetsUrl);
       const request = JSON.stringify({
         backend,
         adapterName: finding.adapter?.name ?? null,
