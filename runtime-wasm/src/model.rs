@@ -120,9 +120,10 @@ impl JsModel {
                 .into_iter()
                 .filter_map(|(can, task)| can.then_some(task))
                 .collect(),
+            // Only products with block formats quantize their activations.
             activations: match backend.activations {
-                Activations::Float => "float",
-                Activations::Int8 => "q8",
+                Activations::Int8 if !is_plain(&facts.block_format) => "q8",
+                _ => "float",
             },
             features: backend.features,
             threads: backend.threads,
@@ -312,6 +313,10 @@ impl JsGeneration {
             },
         })?)
     }
+}
+
+fn is_plain(format: &str) -> bool {
+    matches!(format, "f64" | "f32" | "f16" | "bf16")
 }
 
 fn busy() -> Fault {

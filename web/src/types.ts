@@ -146,11 +146,14 @@ export interface ModelInfo {
   readonly timings: LoadTimings;
 }
 
-/** Milliseconds of each part of loading. */
+/** Milliseconds of each part of loading; runtime and files are fetched at the same time. */
 export interface LoadTimings {
   readonly runtime: number;
   readonly files: number;
+  /** Reading headers and giving the weights to the back end. */
   readonly build: number;
+  /** A first step, which compiles the pipelines of a GPU. */
+  readonly compile: number;
   readonly total: number;
 }
 

@@ -91,6 +91,14 @@ export function createHandlers(): Handlers {
       };
       const model = await telling(runtime, () => runtime.loadModel(files.sources, request, { upload }));
       throwIfAborted(context.signal);
+      const built = performance.now();
+      const { tasks } = JSON.parse(model.info()) as RuntimeInfo;
+      if (backend === "webgpu" && tasks.includes("generate")) {
+        context.emit({ phase: "compile", loaded: 2, total: 3 });
+        await telling(runtime, () => warmUp(model));
+        context.emit({ phase: "compile", loaded: 3, total: 3 });
+        throwIfAborted(context.signal);
+      }
       loaded = { runtime, model };
       const end = performance.now();
       const { threads: got, ...facts } = JSON.parse(model.info()) as RuntimeInfo;
@@ -104,7 +112,7 @@ export function createHandlers(): Handlers {
         threads: { asked: threads, got, reason: got === threads ? threadsReason : whyFewer(backend, variant, pool, features) },
         cache: files.cache,
         memoryBytes: runtime.memoryBytes(),
-        timings: { runtime: runtimeMs, files: filesMs, build: end - buildStart, total: end - start },
+        timings: { runtime: runtimeMs, files: filesMs, build: built - buildStart, compile: end - built, total: end - start },
       };
     },
 
@@ -191,6 +199,16 @@ async function generate(model: RuntimeModel, request: string, { emit, signal }: 
         decodeTokensPerSecond: after > 0 && last > first ? (after * 1000) / (last - first) : 0,
       },
     };
+  } finally {
+    generation.free();
+  }
+}
+
+/** One token from nothing: pipelines are compiled while the page still shows that it loads, not in the first answer. */
+async function warmUp(model: RuntimeModel): Promise<void> {
+  const generation = model.generate(JSON.stringify({ prompt: { kind: "ids", ids: [0] }, maxTokens: 1, ignoreEos: true }));
+  try {
+    while ((await generation.next()) !== undefined) await macrotask();
   } finally {
     generation.free();
   }
