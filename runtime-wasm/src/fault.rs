@@ -155,6 +155,7 @@ impl From<TaskError> for Fault {
             TaskError::Template(_) => "template",
             TaskError::Generate(GenerateError::Ended) => "internal",
             TaskError::Generate(_)
+            | TaskError::Messages(_)
             | TaskError::Tokenizer(_)
             | TaskError::Encode(_)
             | TaskError::Forward(_) => "bad_argument",
