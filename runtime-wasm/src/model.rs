@@ -1,5 +1,8 @@
 //! A model as JavaScript holds it.
 
+// The borrow of a model is its lock: whoever comes while a call waits is told that it is busy.
+#![allow(clippy::await_holding_refcell_ref)]
+
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
