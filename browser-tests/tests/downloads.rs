@@ -76,7 +76,14 @@ impl Ways {
                 .map(Ok)
                 .collect::<Vec<_>>(),
         );
-        let broken = futures_util::stream::iter(cut.then(|| Err(std::io::Error::other("cut off"))));
+        // The break comes when what was sent has been read: a browser drops what it has not handed on.
+        let broken = futures_util::stream::once(async move {
+            if !cut {
+                return Ok(Vec::new());
+            }
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            Err(std::io::Error::other("cut off"))
+        });
         let body = Body::from_stream(futures_util::StreamExt::chain(chunks, broken));
         let mut answer = Response::builder()
             .header(header::CONTENT_LENGTH, length)
