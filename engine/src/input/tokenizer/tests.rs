@@ -2,6 +2,7 @@
 //! WordPiece (a twentieth of BERT's), and the ids that the real models' own tokenizers give.
 
 mod files;
+mod gguf;
 mod hostile;
 mod real_models;
 mod reference;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{BYTE_LEVEL_BPE, WORD_PIECE, parse, read, unigram};
 
 /// Words, spaces, digits, punctuation, other scripts, control tokens, marks that combine.
-fn texts() -> impl Strategy<Value = String> {
+pub(super) fn texts() -> impl Strategy<Value = String> {
     let pieces = prop_oneof![
         4 => "[a-zA-Z]{1,8}",
         2 => "[ ]{1,3}",
