@@ -9,7 +9,10 @@ pub mod cli;
 pub mod job;
 #[cfg(feature = "native")]
 pub mod native;
+pub mod results;
 pub mod runner;
 pub mod serve;
 pub mod store;
 pub mod target;
+#[cfg(feature = "runners")]
+pub mod verify;

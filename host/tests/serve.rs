@@ -364,7 +364,7 @@ async fn types_compression_and_caching() {
     let json: serde_json::Value = serde_json::from_str(&manifest.text()).unwrap();
     let file = &json["models"][0]["files"][0];
     assert_eq!(
-        (file["size"].as_u64(), json["models"][0]["here"].as_bool()),
+        (file["bytes"].as_u64(), json["models"][0]["here"].as_bool()),
         (Some(16), Some(true))
     );
     assert_eq!(

@@ -2,13 +2,27 @@
 //!
 //! Exit codes: 0 all went well; 1 it ran and something did not hold or failed; 2 the command line was wrong.
 
+#[cfg(feature = "runners")]
+mod bench;
 #[cfg(feature = "webdriver")]
 mod demo;
 #[cfg(feature = "webdriver")]
 mod doctor;
+#[cfg(feature = "runners")]
+mod launch;
+#[cfg(feature = "runners")]
+mod measured;
 mod models;
 mod progress;
+#[cfg(feature = "results")]
+mod query;
+#[cfg(feature = "runners")]
+mod run;
+#[cfg(feature = "runners")]
+mod score;
 mod serve;
+#[cfg(feature = "runners")]
+mod verify;
 
 use std::process::ExitCode;
 
@@ -27,6 +41,16 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Models(models::Models),
+    #[cfg(feature = "runners")]
+    Run(Box<run::Run>),
+    #[cfg(feature = "runners")]
+    Verify(verify::Verify),
+    #[cfg(feature = "runners")]
+    Score(score::Score),
+    #[cfg(feature = "runners")]
+    Bench(bench::Bench),
+    #[cfg(feature = "results")]
+    Query(query::Query),
     /// Find out which browsers, drivers, adapters and features this machine has, by starting each.
     #[cfg(feature = "webdriver")]
     Doctor(doctor::DoctorArgs),
@@ -40,6 +64,16 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(command) => on_runtime(command.run()),
         Command::Models(command) => command.run(),
+        #[cfg(feature = "runners")]
+        Command::Run(command) => on_runtime(command.run()),
+        #[cfg(feature = "runners")]
+        Command::Verify(command) => on_runtime(command.run()),
+        #[cfg(feature = "runners")]
+        Command::Score(command) => on_runtime(command.run()),
+        #[cfg(feature = "runners")]
+        Command::Bench(command) => on_runtime(command.run()),
+        #[cfg(feature = "results")]
+        Command::Query(command) => command.run(),
         #[cfg(feature = "webdriver")]
         Command::Demo(command) => on_runtime(demo::run(command)),
         #[cfg(feature = "webdriver")]

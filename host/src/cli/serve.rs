@@ -42,7 +42,19 @@ impl Serve {
         config.folders = Some(Folders::find()?);
         config.allow_hosts = self.allow_host;
         config.allow_origins = self.allow_origin;
+        #[cfg(feature = "results")]
+        let owned = own_results();
+        #[cfg(feature = "results")]
+        if let Some(database) = &owned {
+            config.queries = Some(database.clone());
+        }
         let running = crate::serve::start(config).await?;
+        // Other commands now find the results through this server.
+        #[cfg(feature = "results")]
+        let _announcement = match &owned {
+            Some(database) => Some(crate::results::Announcement::new(database, &running)?),
+            None => None,
+        };
         let url = running.url();
         if self.json {
             println!(
@@ -63,8 +75,26 @@ impl Serve {
     }
 }
 
+/// The results, if no other process has them; serving goes on without.
+#[cfg(feature = "results")]
+fn own_results() -> Option<std::sync::Arc<crate::results::Database>> {
+    let path = crate::results::default_path().ok()?;
+    match crate::results::Results::open(&path) {
+        Ok(results) => {
+            if let crate::results::Results::Other(owner) = &results {
+                eprintln!("results are held by process {} at {}", owner.pid, owner.url);
+            }
+            results.own()
+        }
+        Err(e) => {
+            eprintln!("serving without results: {e}");
+            None
+        }
+    }
+}
+
 /// A server of this command's own, on any free port, for the browsers it drives.
-#[cfg(feature = "webdriver")]
+#[cfg(feature = "runners")]
 pub(crate) async fn for_runs(store: Option<Store>) -> anyhow::Result<crate::serve::Running> {
     let store = match store {
         Some(store) => store,

@@ -1,0 +1,272 @@
+//! What is known of models of the manifest: token ids, greedy continuations with their margins, embeddings.
+//!
+//! The files in `references/` were computed in float32 by PyTorch. A continuation is scored teacher-forced, so that one
+//! near tie does not decide all that follows: the listed id must be the best wherever its margin over the second is at
+//! least 0.02 (activations in floating point) or 0.25 (quantized to 8 bits).
+
+use serde::Deserialize;
+
+use super::Findings;
+use super::folder::compare_ids;
+use crate::job::{EmbedJob, GenerateJob, Message, Prompt, RunError, Sampling, ScoreJob};
+use crate::results::record::TensorRow;
+use crate::runner::Runner;
+
+const GENERATE: &[(&str, &str)] = &[(
+    "smollm2-135m-instruct",
+    include_str!("../../references/smollm2-135m-instruct.json"),
+)];
+const EMBED: &[(&str, &str)] = &[(
+    "all-minilm-l6-v2",
+    include_str!("../../references/all-minilm-l6-v2.json"),
+)];
+
+/// Least cosine between an embedding and its reference.
+const COSINE: f64 = 0.9999;
+
+/// The reference of one model.
+pub enum KnownReference {
+    Generate(Vec<Continuation>),
+    Embed(Vec<Sentence>),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Continuation {
+    prompt: Said,
+    prompt_ids: Vec<u32>,
+    generated_ids: Vec<u32>,
+    /// Of each generated id's logit over the second best.
+    margins: Vec<f64>,
+    /// Of `prompt_ids[1..]`.
+    prompt_mean_nll: f64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Said {
+    Text(String),
+    Chat(Vec<Message>),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Sentence {
+    text: String,
+    input_ids: Vec<u32>,
+    embedding: Vec<f32>,
+}
+
+impl KnownReference {
+    /// The reference of the manifest's `name`, if there is one.
+    ///
+    /// # Errors
+    /// A built-in file that does not parse.
+    pub fn of(name: &str) -> Result<Option<KnownReference>, serde_json::Error> {
+        let find = |list: &[(&str, &'static str)]| {
+            list.iter().find(|(n, _)| *n == name).map(|(_, json)| *json)
+        };
+        if let Some(json) = find(GENERATE) {
+            return serde_json::from_str(json).map(|c| Some(KnownReference::Generate(c)));
+        }
+        match find(EMBED) {
+            Some(json) => serde_json::from_str(json).map(|s| Some(KnownReference::Embed(s))),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn check(
+        &self,
+        runner: &mut dyn Runner,
+        activations: Option<&str>,
+    ) -> Result<Findings, RunError> {
+        let mut findings = Findings::default();
+        match self {
+            KnownReference::Generate(continuations) => {
+                for (i, continuation) in continuations.iter().enumerate() {
+                    continuation
+                        .check(i, runner, activations, &mut findings)
+                        .await?;
+                }
+            }
+            KnownReference::Embed(sentences) => {
+                let texts = sentences.iter().map(|s| s.text.clone()).collect();
+                let answer = runner.embed(&EmbedJob { texts }).await?;
+                for (i, sentence) in sentences.iter().enumerate() {
+                    let Some(got) = answer.embeddings.get(i) else {
+                        findings.rows.push(missing(&format!("embedding {i}")));
+                        continue;
+                    };
+                    let ids = format!("input_ids {i}");
+                    findings
+                        .rows
+                        .push(compare_ids(&ids, &got.input_ids, &sentence.input_ids));
+                    findings
+                        .rows
+                        .push(sentence.compare(&format!("embedding {i}"), &got.embedding));
+                }
+            }
+        }
+        Ok(findings)
+    }
+}
+
+impl Continuation {
+    async fn check(
+        &self,
+        i: usize,
+        runner: &mut dyn Runner,
+        activations: Option<&str>,
+        findings: &mut Findings,
+    ) -> Result<(), RunError> {
+        let prompt = match &self.prompt {
+            Said::Text(text) => Prompt::Text(text.clone()),
+            Said::Chat(messages) => Prompt::Messages(messages.clone()),
+        };
+        let job = GenerateJob {
+            prompt,
+            max_tokens: 1,
+            sampling: Sampling::greedy(),
+            stop: vec![],
+            ignore_eos: true,
+        };
+        let generated = runner.generate(&job, &|_| {}).await?;
+        let name = format!("prompt_ids {i}");
+        let rows = &mut findings.rows;
+        rows.push(compare_ids(&name, &generated.prompt_ids, &self.prompt_ids));
+
+        let ids: Vec<u32> = [&self.prompt_ids[..], &self.generated_ids[..]].concat();
+        let job = ScoreJob {
+            text: None,
+            ids: Some(ids),
+        };
+        let score = runner.score(&job).await?;
+        let quantized = activations == Some("q8");
+        rows.push(self.compare_best(i, &score.best, if quantized { 0.25 } else { 0.02 }));
+        rows.push(self.compare_nll(i, &score.nll, if quantized { 0.03 } else { 0.005 }));
+        Ok(())
+    }
+
+    /// `best[k]` stands in the place of `ids[k + 1]`.
+    fn compare_best(&self, i: usize, best: &[u32], least_margin: f64) -> TensorRow {
+        let name = format!("generated_ids {i}");
+        let from = self.prompt_ids.len() - 1;
+        let Some(best) = best.get(from..from + self.generated_ids.len()) else {
+            return missing(&name);
+        };
+        let sure = |k: &usize| self.margins.get(*k).is_some_and(|&m| m >= least_margin);
+        let sure: Vec<usize> = (0..self.generated_ids.len()).filter(sure).collect();
+        let got: Vec<u32> = sure.iter().map(|&k| best[k]).collect();
+        let expected: Vec<u32> = sure.iter().map(|&k| self.generated_ids[k]).collect();
+        compare_ids(&name, &got, &expected)
+    }
+
+    fn compare_nll(&self, i: usize, nll: &[f64], tolerance: f64) -> TensorRow {
+        let name = format!("prompt_mean_nll {i}");
+        let count = self.prompt_ids.len() - 1;
+        let Some(nll) = nll.get(..count).filter(|nll| !nll.is_empty()) else {
+            return missing(&name);
+        };
+        let error = (nll.iter().sum::<f64>() / count as f64 - self.prompt_mean_nll).abs();
+        TensorRow {
+            compared: count as u64,
+            max_abs: Some(error),
+            max_rel: Some(error / self.prompt_mean_nll.abs()),
+            atol: Some(tolerance),
+            holds: error <= tolerance,
+            note: None,
+            ..missing(&name)
+        }
+    }
+}
+
+impl Sentence {
+    fn compare(&self, name: &str, got: &[f32]) -> TensorRow {
+        if got.len() != self.embedding.len() {
+            return TensorRow {
+                note: Some(format!(
+                    "{} numbers, expected {}",
+                    got.len(),
+                    self.embedding.len()
+                )),
+                ..missing(name)
+            };
+        }
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter()
+                .zip(b)
+                .map(|(x, y)| f64::from(*x) * f64::from(*y))
+                .sum()
+        };
+        let lengths = (dot(got, got) * dot(&self.embedding, &self.embedding)).sqrt();
+        let cosine = dot(got, &self.embedding) / lengths;
+        let apart = got
+            .iter()
+            .zip(&self.embedding)
+            .map(|(x, y)| f64::from((x - y).abs()));
+        TensorRow {
+            compared: got.len() as u64,
+            max_abs: Some(apart.fold(0.0, f64::max)),
+            holds: cosine >= COSINE,
+            note: Some(format!("cosine {cosine:.6}")),
+            ..missing(name)
+        }
+    }
+}
+
+fn missing(name: &str) -> TensorRow {
+    TensorRow {
+        tensor: name.into(),
+        compared: 0,
+        max_abs: None,
+        max_rel: None,
+        atol: None,
+        rtol: None,
+        holds: false,
+        note: Some("the target did not give it".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_references_are_of_manifest_models() {
+        let manifest = crate::store::Manifest::built_in().unwrap();
+        for (name, _) in GENERATE.iter().chain(EMBED) {
+            assert!(manifest.find(name).is_some_and(|m| m.name == *name));
+            assert!(KnownReference::of(name).unwrap().is_some());
+        }
+        assert!(KnownReference::of("other").unwrap().is_none());
+    }
+
+    #[test]
+    fn only_sure_steps_count() {
+        let continuation = Continuation {
+            prompt: Said::Text("x".into()),
+            prompt_ids: vec![1, 2],
+            generated_ids: vec![3, 4, 5],
+            margins: vec![1.0, 0.1, 1.0],
+            prompt_mean_nll: 2.0,
+        };
+        // The first entry belongs to prompt_ids[1].
+        assert!(continuation.compare_best(0, &[9, 3, 9, 5], 0.25).holds);
+        assert!(!continuation.compare_best(0, &[9, 3, 9, 5], 0.02).holds);
+        assert!(!continuation.compare_best(0, &[9, 3, 4], 0.25).holds);
+        assert!(continuation.compare_nll(0, &[2.004, 7.0], 0.005).holds);
+        assert!(!continuation.compare_nll(0, &[2.02, 7.0], 0.005).holds);
+        assert!(!continuation.compare_nll(0, &[f64::NAN], 0.005).holds);
+    }
+
+    #[test]
+    fn embeddings_by_cosine() {
+        let sentence = Sentence {
+            text: "x".into(),
+            input_ids: vec![],
+            embedding: vec![0.6, 0.8],
+        };
+        assert!(sentence.compare("e", &[0.6, 0.8]).holds);
+        assert!(!sentence.compare("e", &[0.8, 0.6]).holds);
+        assert!(!sentence.compare("e", &[0.0, 0.0]).holds);
+        assert!(!sentence.compare("e", &[0.6]).holds);
+    }
+}

@@ -1,0 +1,274 @@
+//! Results in DuckDB: rows in and out, what a user's SQL may not do, and who owns the file.
+#![cfg(feature = "results")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fewbit_host::job::{LoadInfo, Outcome};
+use fewbit_host::results::record::{Cell, Measurement, Record, Run, TensorRow, now_us, unique};
+use fewbit_host::results::{Announcement, Database, Results, ResultsError};
+use fewbit_host::serve::{Config, start};
+use fewbit_host::store::{Manifest, Store};
+use serde_json::{Value, json};
+
+fn record() -> Record {
+    let info: LoadInfo = serde_json::from_value(json!({
+        "backend": "webgpu",
+        "adapter": {"name": "llvmpipe", "software": true},
+        "features": ["shader-f16", "it's \"quoted\""],
+        "browser": {"name": "firefox", "version": "153.0"},
+        "model": {"architecture": "llama", "block_format": "q4_1", "bits_per_weight": 5.0},
+        "threads": 2,
+    }))
+    .unwrap();
+    Record {
+        run: Run {
+            run: unique(),
+            started_us: now_us(),
+            command: "bench".into(),
+            arguments: vec!["--target".into(), "firefox:webgpu".into()],
+            fewbit: "0.1.0".into(),
+            ..Run::default()
+        },
+        cells: vec![Cell {
+            cell: unique(),
+            started_us: now_us(),
+            target: "firefox:webgpu".into(),
+            outcome: Outcome::Pass,
+            stability: None,
+            validity: Some("valid".into()),
+            reason: None,
+            model: "smollm2".into(),
+            task: "generate".into(),
+            info: Some(info),
+            parity_max_abs: Some(1e-5),
+            parity_max_rel: None,
+            measurements: vec![Measurement::new(
+                "decode_tokens_per_second",
+                "tokens/s",
+                vec![3.0, 1.0, 2.0],
+            )],
+            tensors: vec![TensorRow {
+                tensor: "out.logits".into(),
+                compared: 4883,
+                max_abs: Some(1e-5),
+                max_rel: None,
+                atol: Some(2e-4),
+                rtol: Some(1e-3),
+                holds: true,
+                note: None,
+            }],
+        }],
+    }
+}
+
+fn own(path: &Path) -> Arc<Database> {
+    Results::open(path).unwrap().own().unwrap()
+}
+
+fn one(database: &Database, sql: &str) -> Value {
+    database.query(sql).unwrap()["rows"][0][0].clone()
+}
+
+#[test]
+fn rows_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deep/results.duckdb");
+    {
+        let database = own(&path);
+        let mut record = record();
+        database.append(&record).unwrap();
+        // The same run with another cell is one run.
+        record.cells[0].cell = unique();
+        database.append(&record).unwrap();
+        assert_eq!(one(&database, "SELECT count(*) FROM runs"), 1);
+        assert_eq!(one(&database, "SELECT count(*) FROM cells"), 2);
+    }
+    let database = own(&path);
+    let answer = database
+        .query("SELECT target, decode_tokens_per_second, adapter_software, started, reason FROM results LIMIT 1")
+        .unwrap();
+    let row = &answer["rows"][0];
+    assert_eq!(row[0], "firefox:webgpu");
+    assert_eq!(
+        (&row[1], &row[2], &row[4]),
+        (&json!(2.0), &json!(true), &Value::Null)
+    );
+    assert!(row[3].as_str().unwrap().starts_with("20"));
+    assert_eq!(
+        answer["columns"][1],
+        json!({"name": "decode_tokens_per_second", "type": "DOUBLE"})
+    );
+    assert_eq!(
+        one(&database, "SELECT features FROM cells"),
+        json!(["shader-f16", "it's \"quoted\""])
+    );
+    assert_eq!(
+        one(&database, "SELECT samples FROM measurements"),
+        json!([3.0, 1.0, 2.0])
+    );
+    assert_eq!(
+        one(&database, "SELECT arguments[2] FROM runs"),
+        "firefox:webgpu"
+    );
+    assert_eq!(one(&database, "SELECT 'nan'::DOUBLE"), "NaN");
+    assert_eq!(one(&database, "SELECT sum(compared) FROM tensors"), 9766);
+    assert_eq!(
+        one(&database, "WITH a AS (VALUES (1.5)) FROM a -- a comment;"),
+        1.5
+    );
+    assert_eq!(one(&database, "DESCRIBE results;"), "started");
+    let twice = database.query("SELECT 1 AS a, 2 AS a").unwrap();
+    assert_eq!(twice["rows"][0], json!([1, 2]));
+}
+
+#[test]
+fn sql_of_a_user_cannot_reach_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = own(&dir.path().join("results.duckdb"));
+    database.append(&record()).unwrap();
+    let secret = dir.path().join("secret.csv");
+    std::fs::write(&secret, "password\nhunter2\n").unwrap();
+    let (secret, out) = (
+        secret.display(),
+        dir.path().join("out").display().to_string(),
+    );
+    let refused = [
+        format!("SELECT * FROM read_csv('{secret}')"),
+        format!("SELECT * FROM '{secret}'"),
+        format!("SELECT content FROM read_text('{secret}')"),
+        format!("SELECT * FROM read_blob('{secret}')"),
+        format!("SELECT * FROM glob('{}/*')", dir.path().display()),
+        format!("SELECT * FROM query('COPY cells TO ''{out}''')"),
+        format!("SELECT * FROM (COPY cells TO '{out}')"),
+        format!("COPY cells TO '{out}'"),
+        format!("COPY (SELECT 1) TO '{out}' (FORMAT csv)"),
+        format!("EXPORT DATABASE '{out}'"),
+        format!("ATTACH '{out}' AS b"),
+        format!("SELECT 1; COPY cells TO '{out}'"),
+        format!("COPY cells TO '{out}'; SELECT 1"),
+        format!("SELECT 1) ; COPY cells TO '{out}' ; (SELECT 1"),
+        format!("DESCRIBE cells); COPY cells TO '{out}'; SELECT * FROM (DESCRIBE cells"),
+        "SELECT * FROM read_parquet('https://example.org/x.parquet')".into(),
+        "INSTALL httpfs".into(),
+        "LOAD httpfs".into(),
+        "SET enable_external_access = true".into(),
+        "RESET lock_configuration".into(),
+        "PRAGMA enable_external_access".into(),
+        "DROP TABLE cells".into(),
+        "DELETE FROM cells".into(),
+        "INSERT INTO runs SELECT * FROM runs".into(),
+        "UPDATE cells SET outcome = 'pass'".into(),
+        "CREATE TABLE t AS SELECT 1".into(),
+        "WITH a AS (DELETE FROM cells RETURNING *) SELECT * FROM a".into(),
+        "COMMIT; DROP TABLE cells".into(),
+        "CHECKPOINT".into(),
+        "".into(),
+        ";".into(),
+    ];
+    for sql in refused {
+        let result = database.query(&sql);
+        assert!(result.is_err(), "{sql}: {result:?}");
+        assert!(!format!("{result:?}").contains("hunter2"), "{sql}");
+        assert!(!Path::new(&out).exists(), "{sql}");
+    }
+    assert_eq!(one(&database, "SELECT count(*) FROM cells"), 1);
+    assert_eq!(one(&database, "SELECT count(*) FROM runs"), 1);
+}
+
+#[test]
+fn queries_end_within_memory_and_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = own(&dir.path().join("results.duckdb"));
+    let many = database.query("SELECT * FROM range(1000000)").unwrap();
+    assert_eq!(
+        (many["rows"].as_array().unwrap().len(), &many["truncated"]),
+        (100_000, &json!(true))
+    );
+    let big = database.query("SELECT count(*) FROM (SELECT DISTINCT hash(a), a::VARCHAR || repeat('x', 200) FROM range(20000000) t(a))");
+    assert!(
+        matches!(big, Err(ResultsError::Sql(_) | ResultsError::TooLong(_))),
+        "{big:?}"
+    );
+    assert_eq!(one(&database, "SELECT 1"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_reach_the_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("results.duckdb");
+    let database = own(&path);
+    let store = Store::at(dir.path().join("home"), Manifest::built_in().unwrap());
+    let mut config = Config::new(store);
+    config.queries = Some(database.clone());
+    let running = start(config).await.unwrap();
+    let announcement = Announcement::new(&database, &running).unwrap();
+    let copy = path.clone();
+    tokio::task::spawn_blocking(move || {
+        let other = Results::open(&copy).unwrap();
+        assert!(matches!(other, Results::Other(_)));
+        other.append(&record()).unwrap();
+        assert_eq!(
+            other.query("SELECT count(*) FROM cells").unwrap()["rows"][0][0],
+            1
+        );
+        let error = other.query("DROP TABLE cells").unwrap_err().to_string();
+        assert!(error.contains("SELECT"), "{error}");
+    })
+    .await
+    .unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let owner = dir.path().join("results.duckdb.owner");
+        assert_eq!(
+            owner.metadata().unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+    assert_eq!(one(&database, "SELECT count(*) FROM cells"), 1);
+    drop(announcement);
+    running.stop(Duration::from_secs(1)).await;
+    drop(database);
+    // What a killed owner leaves does not matter: the lock is free.
+    std::fs::write(
+        dir.path().join("results.duckdb.owner"),
+        r#"{"pid": 1, "url": "http://127.0.0.1:1", "token": "x"}"#,
+    )
+    .unwrap();
+    assert_eq!(one(&own(&path), "SELECT count(*) FROM cells"), 1);
+}
+
+/// Holds a database as another program would, in a process of its own: this test's executable, run again.
+#[test]
+fn a_strangers_lock_is_named() {
+    const HOLD: &str = "FEWBIT_TEST_HOLD";
+    if let Some(path) = std::env::var_os(HOLD) {
+        let held = duckdb::Connection::open(path).unwrap();
+        println!("held");
+        std::thread::sleep(Duration::from_secs(60));
+        drop(held);
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("results.duckdb");
+    drop(own(&path));
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_strangers_lock_is_named", "--nocapture"])
+        .env(HOLD, &path)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let held = std::io::BufRead::lines(out)
+        .map_while(Result::ok)
+        .any(|line| line.contains("held"));
+    assert!(held);
+    let result = Results::open(&path);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let error = result.err().unwrap();
+    assert!(matches!(error, ResultsError::Stranger { .. }), "{error}");
+    assert!(error.to_string().contains("another program"), "{error}");
+}
