@@ -124,6 +124,7 @@ async function answer() {
     "generating",
     async (signal) => {
       const reply = conversation.begin();
+      composer.live("Reading the conversation …");
       try {
         const generation = model.generate({ messages }, { ...samplingOptions(), signal });
         for await (const token of generation) {
