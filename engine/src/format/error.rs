@@ -175,6 +175,20 @@ pub enum Fault {
     TooLargeForMemory { bytes: u64 },
 }
 
+impl Fault {
+    /// What the JSON parser says, at most 200 characters: it quotes the file.
+    pub(crate) fn json(error: &serde_json::Error) -> Fault {
+        const MOST: usize = 200;
+        let mut text = error.to_string();
+        if let Some((end, _)) = text.char_indices().nth(MOST) {
+            // The place stands at the end.
+            let place = format!("… at line {} column {}", error.line(), error.column());
+            text.replace_range(end.., &place);
+        }
+        Fault::Json(text)
+    }
+}
+
 /// A name out of a file, in quotes, with control characters escaped and at most 80 characters.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 

@@ -45,10 +45,8 @@ pub fn parse(prefix: &[u8], file_len: u64, file: &str) -> Result<Parsed<Checkpoi
 fn parse_header(prefix: &[u8], file_len: u64, file: &str) -> Result<Checkpoint, Stop> {
     let json = json_bytes(prefix, file_len, file)?;
     let data_begin = 8 + json.len() as u64;
-    let header: Header<'_> = serde_json::from_slice(json).map_err(|error| {
-        let fault = Fault::Json(error.to_string());
-        FormatError::new(file, fault).at(8)
-    })?;
+    let header: Header<'_> = serde_json::from_slice(json)
+        .map_err(|error| FormatError::new(file, Fault::json(&error)).at(8))?;
     let mut checkpoint = Checkpoint {
         file: file.to_owned(),
         metadata: header.metadata(file)?,

@@ -33,7 +33,7 @@ impl ShardIndex {
             weight_map: BTreeMap<String, String>,
         }
         let index: Index = serde_json::from_slice(json)
-            .map_err(|error| FormatError::new(name, Fault::Json(error.to_string())))?;
+            .map_err(|error| FormatError::new(name, Fault::json(&error)))?;
         for (tensor, file) in &index.weight_map {
             if !is_plain_name(file) {
                 let fault = Fault::ShardName(file.clone());

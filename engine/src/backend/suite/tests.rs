@@ -22,6 +22,44 @@ fn the_cpu_passes() {
     }
 }
 
+/// Cases without a GPU kernel, which the back end must name as unsupported.
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+const NOT_ON_THE_GPU: &[&str] = &["relu of i32"];
+
+/// Every case that the GPU has kernels for passes on each path of each adapter there is; where there is none,
+/// the test says so.
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+#[test]
+fn the_gpu_passes() {
+    use crate::backend::gpu::{GpuDevice, GpuOptions, Path};
+    for path in Path::ALL {
+        let device = GpuDevice::new(GpuOptions {
+            path: Some(path),
+            ..GpuOptions::default()
+        });
+        let mut backend = match pollster::block_on(device.open()) {
+            Ok(backend) => backend,
+            Err(BackendError::Unavailable(reason)) => {
+                println!("skipped: {reason}");
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let info = backend.info();
+        println!("{path:?} on {}", info.adapter);
+        let mut failed = Vec::new();
+        for case in cases() {
+            match pollster::block_on(case.check(backend.as_mut())) {
+                Outcome::Pass { .. } => {}
+                Outcome::Unsupported(_) if NOT_ON_THE_GPU.contains(&case.name.as_str()) => {}
+                other => failed.push(format!("{}: {other:?}", case.name)),
+            }
+        }
+        let shown = failed.join("\n");
+        assert!(failed.is_empty(), "{path:?} on {}:\n{shown}", info.adapter);
+    }
+}
+
 fn passes(isa: Isa, activations: Activations, parallel: Rc<dyn Parallel>) {
     let options = CpuOptions {
         policy: NumericPolicy {

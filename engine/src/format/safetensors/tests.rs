@@ -211,6 +211,13 @@ fn bad_headers_are_refused() {
     ] {
         assert!(matches!(*fault(json, 1).fault, Fault::Json(_)), "{json}");
     }
+    // The parser quotes what it does not like; the error stays short.
+    let long = format!(
+        r#"{{"x":{{"dtype":"U8","shape":"{}"}}}}"#,
+        "é".repeat(100_000)
+    );
+    let told = fault(&long, 1).to_string();
+    assert!(told.len() < 600 && told.contains("line 1 column"), "{told}");
     let deep = format!(r#"{{"x":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     assert!(matches!(*fault(&deep, 1).fault, Fault::Json(_)));
     assert!(matches!(*fault("[]", 0).fault, Fault::Magic { .. }));
