@@ -31,9 +31,10 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
     let variants = wasm::choose(&[])?;
     wasm::build(project, progress, &variants, wasm::Optimize::Yes)?;
     web::build(project, progress)?;
+    // The profile of the tests: what is measured runs in the browser.
     let mut bench = cargo::command(project);
     bench
-        .args(["run", "--release", "-p", "fewbit-browser-tests"])
+        .args(["run", "-p", "fewbit-browser-tests"])
         .args(["--bin", "bench-peers", "--"])
         .args(&args.benchmark);
     process::run_in_front(&mut bench)
