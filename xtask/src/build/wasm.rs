@@ -199,7 +199,7 @@ fn bind(
             .arg(module)
             .arg(&staging)
             .arg(OUT_NAME),
-        Duration::from_secs(120),
+        Duration::from_secs(600),
     )?;
     if let Some(wasm_opt) = wasm_opt {
         step.now("wasm-opt");
@@ -253,7 +253,7 @@ fn optimize(
         step,
         &format!("wasm-opt-{}", variant.name),
         &mut command,
-        Duration::from_secs(300),
+        Duration::from_secs(600),
     )?;
     fs::rename(&smaller, &module).with_context(|| format!("rename to {}", module.display()))
 }
