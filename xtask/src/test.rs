@@ -103,7 +103,7 @@ fn in_browsers(project: &Project, progress: &Progress) -> Result<Report> {
     browsers::all(project, progress)?;
     duckdb::library(project, progress)?;
     npm::ci(project, progress, "browser-tests")?;
-    wasm::build(project, progress, &wasm::choose(&[])?, wasm::Optimize::Yes)?;
+    wasm::build(project, progress, &wasm::choose(&[])?, wasm::Optimize::No)?;
     web::build(project, progress)?;
     let started = Instant::now();
     let mut report = Report::new("browsers");

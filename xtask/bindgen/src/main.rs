@@ -18,6 +18,8 @@ fn main() -> Result<()> {
         .typescript(true)
         // Several copies of the glue live beside one another; each names its wasm explicitly.
         .omit_default_module_path(true)
+        // Names of functions are a tenth of the module; a page has no use for them.
+        .remove_name_section(true)
         .remove_producers_section(true);
     bindgen.web(true)?;
     bindgen

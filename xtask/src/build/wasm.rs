@@ -177,11 +177,20 @@ fn bind(
 ) -> Result<()> {
     let out = project.dist_web().join("wasm").join(variant.name);
     let wasm = out.join(format!("{OUT_NAME}_bg.wasm"));
-    let inputs = Inputs::new()
-        .file(module)?
-        .file(bindgen)?
-        .text(if wasm_opt.is_some() { "opt" } else { "plain" });
-    let stamp = Stamp::new(project, &format!("wasm-{}", variant.name), inputs);
+    let stamp = |how: &str| -> Result<Stamp> {
+        let inputs = Inputs::new().file(module)?.file(bindgen)?.text(how);
+        let name = format!("wasm-{}", variant.name);
+        Ok(Stamp::new(project, &name, inputs))
+    };
+    // An optimized module serves as well where none is asked for.
+    let optimized = stamp("optimized")?;
+    if optimized.holds(&wasm) {
+        return Ok(());
+    }
+    let stamp = match wasm_opt {
+        Some(_) => optimized,
+        None => stamp("plain")?,
+    };
     if stamp.holds(&wasm) {
         return Ok(());
     }
