@@ -2,6 +2,7 @@
 
 import { byId, make } from "./dom.js";
 import { count, duration, rate } from "./format.js";
+import { show } from "./markup.js";
 
 export class Conversation {
   #messages = [];
@@ -65,6 +66,7 @@ class Reply {
   #began = performance.now();
   #firstAt = null;
   #tokens = 0;
+  #frame = null;
 
   constructor(list, element, text, message) {
     this.#list = list;
@@ -79,9 +81,16 @@ class Reply {
   push(piece) {
     this.#firstAt ??= performance.now();
     this.#tokens += 1;
-    const follow = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 60;
     this.#message.content += piece;
-    this.#text.append(piece);
+    // At most once a picture, however fast tokens come.
+    this.#frame ??= requestAnimationFrame(() => this.#show());
+  }
+
+  #show() {
+    if (this.#frame !== null) cancelAnimationFrame(this.#frame);
+    this.#frame = null;
+    const follow = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 60;
+    show(this.#text, this.#message.content);
     if (follow) this.#list.scrollTop = this.#list.scrollHeight;
   }
 
@@ -132,6 +141,7 @@ class Reply {
   }
 
   #end() {
+    this.#show();
     this.#element.classList.remove("streaming");
     this.#element.setAttribute("aria-busy", "false");
   }
