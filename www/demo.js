@@ -206,6 +206,8 @@ function fillIn() {
   return wanted.has("run");
 }
 
+// Nothing can be asked before the package is there.
+setState("loading");
 try {
   fewbit = await import("/fewbit/index.js");
   models = await listModels();
