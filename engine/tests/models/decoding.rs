@@ -139,3 +139,31 @@ fn scores_are_those_of_the_reference_logits() {
         }
     }
 }
+
+/// The device goes in the middle of a text; the session opens another, fills the KV state again and goes on.
+#[test]
+#[cfg(feature = "gpu")]
+fn a_lost_device_changes_no_token() {
+    let (prompt, expected) = reference_ids("llama");
+    for target in devices::gpu(fewbit_engine::backend::NumericPolicy::default()) {
+        let name = target.name.clone();
+        let mut model = load(target, "llama");
+        pollster::block_on(async {
+            let options = greedy(expected.len());
+            let mut generation = model.generate(prompt.clone(), &options).unwrap();
+            let mut tokens = 0;
+            loop {
+                match model.step(&mut generation).await.unwrap() {
+                    Event::Finished { .. } => break,
+                    Event::Token { .. } => tokens += 1,
+                    Event::Prefill { .. } => continue,
+                }
+                if tokens == 5 || tokens == 11 {
+                    assert!(model.lose_device(), "{name}");
+                }
+            }
+            assert_eq!(generation.ids(), expected, "{name}");
+        });
+        assert_eq!(model.session().recoveries(), 2, "{name}");
+    }
+}

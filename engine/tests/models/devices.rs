@@ -36,5 +36,34 @@ pub(crate) fn all(activations: Activations) -> Vec<Target> {
             });
         }
     }
+    #[cfg(feature = "gpu")]
+    targets.extend(gpu(policy));
+    targets
+}
+
+/// The GPU by each path that its adapter has; none, with the reason printed, where there is no adapter.
+#[cfg(feature = "gpu")]
+pub(crate) fn gpu(policy: NumericPolicy) -> Vec<Target> {
+    use fewbit_engine::backend::gpu::{Gpu, GpuDevice, GpuOptions, Path};
+
+    let mut targets = Vec::new();
+    for path in Path::ALL {
+        let options = GpuOptions {
+            policy,
+            path: Some(path),
+            ..GpuOptions::default()
+        };
+        match pollster::block_on(Gpu::open(&options)) {
+            Ok(gpu) if gpu.path() == path => targets.push(Target {
+                name: format!("gpu, {}, {path:?}", gpu.adapter().name),
+                device: Box::new(GpuDevice::new(options)),
+            }),
+            Ok(gpu) => println!("skipped: {} has no {path:?}", gpu.adapter().name),
+            Err(error) => {
+                println!("skipped: {error}");
+                break;
+            }
+        }
+    }
     targets
 }
