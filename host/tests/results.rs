@@ -119,6 +119,7 @@ fn rows_come_back() {
         1.5
     );
     assert_eq!(one(&database, "DESCRIBE results;"), "started");
+    assert_eq!(one(&database, "SHOW TABLES"), "cells");
     let twice = database.query("SELECT 1 AS a, 2 AS a").unwrap();
     assert_eq!(twice["rows"][0], json!([1, 2]));
 }

@@ -48,7 +48,7 @@ pub enum ResultsError {
         to: i64,
         message: String,
     },
-    #[error("only one SELECT (or DESCRIBE, SHOW, SUMMARIZE) can be run here: {0}")]
+    #[error("only one SELECT (or DESCRIBE, SUMMARIZE, SHOW TABLES) can be run here: {0}")]
     NotReadOnly(String),
     #[error("stopped after {0} s; make the query smaller")]
     TooLong(u64),

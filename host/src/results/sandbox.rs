@@ -19,11 +19,12 @@ pub(super) const MAX_ROWS: usize = 100_000;
 /// The configuration of every connection that results are used through.
 pub(super) fn config() -> duckdb::Result<Config> {
     Config::default()
+        // First: it cannot be changed any more once external access is off.
+        .with("temp_directory", "")?
         .enable_external_access(false)?
         .enable_autoload_extension(false)?
         .with("autoinstall_known_extensions", "false")?
         .with("allow_community_extensions", "false")?
-        .with("temp_directory", "")?
         .with("memory_limit", "512MB")?
         .with("lock_configuration", "true")
 }
@@ -71,17 +72,20 @@ fn words(error: duckdb::Error) -> ResultsError {
     ResultsError::Sql(error.to_string())
 }
 
-/// The statement as DuckDB's parser writes it again (without comments and semicolons), if it is exactly one SELECT.
+/// The statement, fit to stand in a subquery, if DuckDB's parser finds it to be exactly one SELECT.
 fn single_select(connection: &Connection, sql: &str) -> Result<String, ResultsError> {
-    let first = sql.split_whitespace().next().unwrap_or_default();
-    let shows = ["describe", "show", "summarize"]
+    let plain = sql.trim().trim_end_matches(';').trim_end();
+    let first = plain.split_whitespace().next().unwrap_or_default();
+    let sql = if plain.eq_ignore_ascii_case("show tables") {
+        // As a subquery it would not survive being written again.
+        "SELECT table_name AS name FROM information_schema.tables ORDER BY name".to_string()
+    } else if ["describe", "summarize"]
         .iter()
-        .any(|word| first.eq_ignore_ascii_case(word));
-    let sql = if shows {
-        let sql = sql.trim().trim_end_matches(';');
-        format!("SELECT * FROM ({sql}\n)")
+        .any(|word| first.eq_ignore_ascii_case(word))
+    {
+        format!("SELECT * FROM ({plain}\n)")
     } else {
-        sql.to_string()
+        plain.to_string()
     };
     let tree: String = connection
         .query_row(
@@ -97,6 +101,8 @@ fn single_select(connection: &Connection, sql: &str) -> Result<String, ResultsEr
         return Err(ResultsError::NotReadOnly(message.to_string()));
     }
     match parsed["statements"].as_array().map(Vec::len) {
+        // Without a semicolon the text itself can stand in a subquery; the line break ends a comment.
+        Some(1) if !sql.contains(';') => Ok(format!("{sql}\n")),
         Some(1) => connection
             .query_row(
                 "SELECT json_deserialize_sql(CAST(? AS JSON))",
