@@ -127,10 +127,12 @@ class CacheApiPartial implements PartialFile {
   async #flush(): Promise<void> {
     if (this.#tailBytes === 0) return;
     const name = `${ROOT}${this.#key}/${this.#pieces.length}`;
-    await this.#cache.put(name, new Response(new Blob(this.#tail)));
+    const piece = new Blob(this.#tail);
+    await this.#cache.put(name, new Response(piece));
+    // WebKitGTK at times does not find what it has just stored; the file is then complete in memory, and
+    // fetched again the next time.
     const stored = await this.#cache.match(name);
-    if (!stored) throw new DOMException("a stored piece is gone", "InvalidStateError");
-    this.#pieces.push(await stored.blob());
+    this.#pieces.push(stored ? await stored.blob() : piece);
     this.#storedBytes += this.#tailBytes;
     this.#tail = [];
     this.#tailBytes = 0;
