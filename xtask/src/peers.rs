@@ -28,7 +28,7 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
     browsers::chromium(project, progress)?;
     duckdb::library(project, progress)?;
     npm::ci(project, progress, "browser-tests")?;
-    let variants = wasm::choose(&[])?;
+    let variants = wasm::single_threaded();
     wasm::build(project, progress, &variants, wasm::Optimize::Yes)?;
     web::build(project, progress)?;
     // The profile of the tests: what is measured runs in the browser.

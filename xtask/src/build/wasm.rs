@@ -96,10 +96,10 @@ pub(crate) enum Optimize {
     No,
 }
 
-/// The variants called `names`, or all without threads where none is named.
+/// The variants called `names`, or all where none is named.
 pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Variant>> {
     if names.is_empty() {
-        return Ok(VARIANTS.iter().filter(|variant| !variant.threads).collect());
+        return Ok(VARIANTS.iter().collect());
     }
     names
         .iter()
@@ -113,6 +113,11 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Variant>> {
                 })
         })
         .collect()
+}
+
+/// The variants with one thread, which is what the tests and the comparison with other packages use.
+pub(crate) fn single_threaded() -> Vec<&'static Variant> {
+    VARIANTS.iter().filter(|variant| !variant.threads).collect()
 }
 
 pub(crate) fn build(
@@ -129,14 +134,9 @@ pub(crate) fn build(
     };
     for variant in variants {
         let module = compile(project, progress, variant)?;
-        bind(
-            project,
-            progress,
-            variant,
-            &module,
-            &bindgen,
-            wasm_opt.as_deref(),
-        )?;
+        // Tried with threads only as it leaves wasm-bindgen; with brotli wasm-opt gains nothing anyway.
+        let wasm_opt = wasm_opt.as_deref().filter(|_| !variant.threads);
+        bind(project, progress, variant, &module, &bindgen, wasm_opt)?;
     }
     Ok(())
 }
@@ -253,9 +253,6 @@ fn optimize(
         .arg(&smaller);
     if variant.target_features.contains("relaxed-simd") {
         command.arg("--enable-relaxed-simd");
-    }
-    if variant.threads {
-        command.arg("--enable-threads");
     }
     process::run(
         project,
