@@ -126,7 +126,7 @@ async function loadModel(job, entry) {
       context: info.contextLength,
     },
     load_ms: performance.now() - began,
-    compile_ms: info.timings.build,
+    compile_ms: info.timings.compile ?? info.timings.build,
     memory: { wasm: info.memoryBytes },
   };
 }
