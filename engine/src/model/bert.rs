@@ -97,7 +97,17 @@ pub(super) fn from_gguf(
     metadata: &Metadata,
     weights: &Weights<'_>,
 ) -> Result<BuiltModel, ModelError> {
-    let size = |key: &str| metadata.usize(key).map_err(ConfigError::from);
+    let size = |key: &str| -> Result<usize, ConfigError> {
+        let value = metadata.usize(key)?;
+        if value == 0 || value > 1 << 31 {
+            return Err(ConfigError::Value {
+                key: key.into(),
+                got: value.to_string(),
+                wanted: "a size from 1 to 2^31",
+            });
+        }
+        Ok(value)
+    };
     let bert = BertConfig {
         vocabulary: weights.rows(GGUF.words).unwrap_or(0),
         hidden: size("bert.embedding_length")?,

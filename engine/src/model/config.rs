@@ -8,7 +8,7 @@ pub enum ConfigError {
     Json(String),
     #[error("config: {0} is missing")]
     Missing(String),
-    #[error("config: {key} is {got}, {wanted} is wanted")]
+    #[error("config: {key} is {}, {wanted} is wanted", shown(.got))]
     Value {
         key: String,
         got: String,
@@ -108,14 +108,21 @@ impl Config {
     }
 }
 
-pub(super) fn wrong(key: &str, got: &Value, wanted: &'static str) -> ConfigError {
-    let mut got = got.to_string();
-    if got.len() > 80 {
-        got = got.chars().take(80).collect();
+/// A value out of a file, fit to be shown: at most 80 characters, and no control characters.
+pub(super) fn shown(value: &str) -> String {
+    const MOST: usize = 80;
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut text: String = value.chars().take(MOST).map(clean).collect();
+    if value.chars().nth(MOST).is_some() {
+        text.push('…');
     }
+    text
+}
+
+pub(super) fn wrong(key: &str, got: &Value, wanted: &'static str) -> ConfigError {
     ConfigError::Value {
         key: key.into(),
-        got,
+        got: got.to_string(),
         wanted,
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn decoder_config(
         rope: Rope {
             theta,
             scaling: RopeScaling::from_config(scaling.as_ref())?,
-            rotated: rotated(head_size)?,
+            rotated: rotated("head_dim", head_size)?,
             interleaved: false,
         },
         eos_ids: config.ids("eos_token_id")?,
@@ -121,6 +121,11 @@ pub(super) fn decoder_config_gguf(
         .into());
     }
     let head_size = size_or("attention.key_length", hidden / heads)?;
+    rotated(&key("attention.key_length"), head_size)?;
+    let rotated = rotated(
+        &key("rope.dimension_count"),
+        size_or("rope.dimension_count", head_size)?.min(head_size),
+    )?;
     let scaling_type = key("rope.scaling.type");
     let scaling = match metadata.str(&scaling_type).unwrap_or("none") {
         "none" | "" => match &options.rope_divisors {
@@ -162,7 +167,7 @@ pub(super) fn decoder_config_gguf(
         rope: Rope {
             theta: metadata.f32(&key("rope.freq_base")).unwrap_or(10000.0),
             scaling,
-            rotated: size_or("rope.dimension_count", rotated(head_size)?)?.min(head_size),
+            rotated,
             interleaved,
         },
         eos_ids: eos.into_iter().collect(),
@@ -173,14 +178,19 @@ fn context(limit: usize, options: &BuildOptions) -> usize {
     limit.min(options.context_length.unwrap_or(DEFAULT_CONTEXT))
 }
 
-fn rotated(head_size: usize) -> Result<usize, ConfigError> {
-    if head_size.is_multiple_of(2) {
-        Ok(head_size)
+/// The largest head that is believed; known models have up to 512. The rotary tables grow with it before
+/// any tensor has confirmed it.
+const MAX_HEAD_SIZE: usize = 4096;
+
+/// How many elements of a head are rotated, if the number can be true.
+fn rotated(key: &str, size: usize) -> Result<usize, ConfigError> {
+    if size.is_multiple_of(2) && (1..=MAX_HEAD_SIZE).contains(&size) {
+        Ok(size)
     } else {
         Err(ConfigError::Value {
-            key: "head_dim".into(),
-            got: head_size.to_string(),
-            wanted: "an even number",
+            key: key.into(),
+            got: size.to_string(),
+            wanted: "an even number up to 4096",
         })
     }
 }

@@ -5,6 +5,8 @@ pub mod bert;
 pub mod block;
 mod config;
 mod decoder;
+#[cfg(test)]
+mod hostile;
 pub mod llama;
 pub mod qwen2;
 mod weights;
@@ -19,7 +21,7 @@ use crate::tensor::ElementType;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    #[error("architecture {0} is not supported; {known} are", known = KNOWN.join(", "))]
+    #[error("architecture {} is not supported; {known} are", config::shown(.0), known = KNOWN.join(", "))]
     UnknownArchitecture(String),
     #[error(transparent)]
     Config(#[from] ConfigError),

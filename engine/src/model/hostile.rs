@@ -1,0 +1,213 @@
+//! Configs and metadata that lie: every key with every extreme value ends in a graph or a typed error.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::format::gguf::write::{Writer, array, string};
+use crate::format::{Parsed, gguf, safetensors};
+use crate::graph::Bindings;
+use crate::graph::decompose::decompose;
+use crate::graph::pass::fold_constants;
+
+/// What a builder makes of a lie is good for the steps that follow, or is an error there.
+fn go_on(built: Result<BuiltModel, ModelError>) {
+    let Ok(built) = built else { return };
+    let sizes = [
+        ("batch", 1),
+        ("tokens", 2),
+        ("rows", 2),
+        ("positions", 2),
+        ("capacity", 4),
+    ];
+    let symbols = built.graph.symbols();
+    let bindings: Bindings = sizes
+        .into_iter()
+        .filter(|(name, _)| symbols.contains(*name))
+        .map(|(name, size)| (name.to_owned(), size))
+        .collect();
+    if let Ok(graph) = built.graph.specialize(&bindings) {
+        let _ = fold_constants(&graph);
+        let _ = decompose(&graph, |_, _| false);
+    }
+}
+
+fn extremes() -> Vec<Value> {
+    vec![
+        json!(null),
+        json!(0),
+        json!(1),
+        json!(3),
+        json!(-1),
+        json!(0.5),
+        json!(1e300),
+        json!(1u64 << 31),
+        json!(1u64 << 32),
+        json!(u64::MAX),
+        json!("yarn"),
+        json!("x".repeat(100_000)),
+        json!([]),
+        json!([u64::MAX, -1]),
+        json!({}),
+        json!({"rope_type": "llama3", "factor": 0, "low_freq_factor": 1, "high_freq_factor": 1,
+            "original_max_position_embeddings": -1}),
+        json!({"rope_type": "linear", "factor": 0.0, "rope_theta": 0}),
+        json!(true),
+    ]
+}
+
+#[test]
+fn every_config_key_may_lie() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/reference");
+    for architecture in KNOWN {
+        let folder = fixtures.join(architecture);
+        let file = std::fs::read(folder.join("model.safetensors")).unwrap();
+        let Parsed::Done(checkpoint) =
+            safetensors::parse(&file, file.len() as u64, "model.safetensors").unwrap()
+        else {
+            panic!("the whole file is there");
+        };
+        let config = std::fs::read(folder.join("config.json")).unwrap();
+        let Value::Object(true_config) = serde_json::from_slice(&config).unwrap() else {
+            panic!("an object");
+        };
+        let build = |config: &serde_json::Map<String, Value>| {
+            let json = serde_json::to_vec(config).unwrap();
+            from_config(
+                &Config::parse(&json).unwrap(),
+                &checkpoint,
+                &BuildOptions::default(),
+            )
+        };
+        build(&true_config).unwrap();
+        let mut keys: Vec<&str> = true_config.keys().map(String::as_str).collect();
+        keys.extend([
+            "head_dim",
+            "rope_scaling",
+            "rope_parameters",
+            "sliding_window",
+        ]);
+        for key in keys {
+            let mut config = true_config.clone();
+            for lie in extremes() {
+                config.insert(key.to_owned(), lie);
+                let built = build(&config);
+                if let Err(error) = &built {
+                    assert!(error.to_string().len() < 1000, "{key}");
+                }
+                go_on(built);
+            }
+            config.remove(key);
+            go_on(build(&config));
+        }
+    }
+}
+
+/// A LLaMA (or, by the prefix, another) of one layer whose numbers are all right.
+fn sizes() -> Vec<(&'static str, u32)> {
+    vec![
+        ("embedding_length", 8),
+        ("block_count", 1),
+        ("context_length", 16),
+        ("feed_forward_length", 12),
+        ("attention.head_count", 2),
+        ("attention.head_count_kv", 1),
+        ("attention.key_length", 4),
+        ("rope.dimension_count", 4),
+    ]
+}
+
+/// Builds it from a GGUF file in which `key`, if it is one of the keys, has another value.
+fn build_gguf(
+    architecture: &str,
+    key: &str,
+    lie: &(u32, Vec<u8>),
+) -> Result<BuiltModel, ModelError> {
+    let mut w = Writer::new();
+    let mut pair = |name: &str, number: u32, value: &[u8]| {
+        let full = match name.starts_with("general.") {
+            true => name.to_owned(),
+            false => format!("{architecture}.{name}"),
+        };
+        match name == key {
+            true => w.pair(&full, lie.0, &lie.1),
+            false => w.pair(&full, number, value),
+        }
+    };
+    pair("general.architecture", 8, &string(architecture));
+    for (name, size) in sizes() {
+        pair(name, 4, &size.to_le_bytes());
+    }
+    for name in [
+        "attention.layer_norm_rms_epsilon",
+        "attention.layer_norm_epsilon",
+    ] {
+        pair(name, 6, &1e-5f32.to_le_bytes());
+    }
+    pair("rope.freq_base", 6, &10000f32.to_le_bytes());
+    pair("rope.scaling.type", 8, &string("linear"));
+    pair("rope.scaling.factor", 6, &2f32.to_le_bytes());
+    let mut tensor = |name: &str, ne: &[u64]| {
+        let bytes = 4 * ne.iter().product::<u64>() as usize;
+        w.tensor(name, ne, 0, &vec![0; bytes]);
+    };
+    tensor("token_embd.weight", &[8, 10]);
+    tensor("output_norm.weight", &[8]);
+    for (name, ne) in [
+        ("attn_norm.weight", &[8][..]),
+        ("attn_q.weight", &[8, 8]),
+        ("attn_k.weight", &[8, 4]),
+        ("attn_v.weight", &[8, 4]),
+        ("attn_q.bias", &[8]),
+        ("attn_k.bias", &[4]),
+        ("attn_v.bias", &[4]),
+        ("attn_output.weight", &[8, 8]),
+        ("ffn_norm.weight", &[8]),
+        ("ffn_gate.weight", &[8, 12]),
+        ("ffn_up.weight", &[8, 12]),
+        ("ffn_down.weight", &[12, 8]),
+    ] {
+        tensor(&format!("blk.0.{name}"), ne);
+    }
+    let file = w.file();
+    let Parsed::Done(gguf) = gguf::parse(&file, file.len() as u64, "t.gguf").unwrap() else {
+        panic!("the whole file is there");
+    };
+    from_gguf(gguf.metadata(), &gguf.checkpoint, &BuildOptions::default())
+}
+
+#[test]
+fn every_gguf_key_may_lie() {
+    let mut lies: Vec<(u32, Vec<u8>)> = [0u32, 1, 3, 5, 4096, 8192, 1 << 31, u32::MAX]
+        .map(|n| (4, n.to_le_bytes().to_vec()))
+        .to_vec();
+    lies.push((5, (-1i32).to_le_bytes().to_vec()));
+    lies.push((10, u64::MAX.to_le_bytes().to_vec()));
+    lies.extend([f32::NAN, f32::INFINITY, 0.0, -1.0].map(|x| (6, x.to_le_bytes().to_vec())));
+    lies.push((8, string("nothing known")));
+    lies.push((9, array(4, 1, &7u32.to_le_bytes())));
+    for architecture in ["llama", "qwen2"] {
+        build_gguf(architecture, "", &lies[0]).unwrap();
+        let mut keys: Vec<&str> = sizes().into_iter().map(|(name, _)| name).collect();
+        keys.extend([
+            "general.architecture",
+            "attention.layer_norm_rms_epsilon",
+            "rope.freq_base",
+            "rope.scaling.type",
+            "rope.scaling.factor",
+        ]);
+        for key in keys {
+            for lie in &lies {
+                go_on(build_gguf(architecture, key, lie));
+            }
+        }
+    }
+    let huge = (4, (1u32 << 31).to_le_bytes().to_vec());
+    let error = build_gguf("llama", "attention.key_length", &huge).unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.contains("attention.key_length") && told.contains("4096"),
+        "{told}"
+    );
+}
