@@ -38,7 +38,9 @@ impl Lowering<'_> {
             .iter()
             .map(|&id| indexing(self.shape(id), &shape))
             .collect();
-        let vec4 = count.is_multiple_of(4)
+        // A cast's body names scalar types.
+        let vec4 = !matches!(node.op, Op::Cast { .. })
+            && count.is_multiple_of(4)
             && output == InputType::F32
             && types.iter().all(|&t| t == InputType::F32)
             && found.iter().all(|(indexing, period)| match indexing {
