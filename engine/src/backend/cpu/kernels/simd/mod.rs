@@ -30,6 +30,10 @@ pub enum Isa {
 
 impl Isa {
     /// The instruction sets that this machine (natively) or this build (wasm) has, best first.
+    #[allow(
+        clippy::vec_init_then_push,
+        reason = "what is pushed depends on the target"
+    )]
     pub fn available() -> Vec<Isa> {
         let mut available = Vec::new();
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
