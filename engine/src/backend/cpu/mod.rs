@@ -6,6 +6,7 @@
 mod arena;
 mod device;
 mod fused;
+mod head;
 pub mod kernels;
 mod plan;
 pub mod reference;

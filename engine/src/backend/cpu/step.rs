@@ -1,6 +1,6 @@
 //! One step of a plan: an operator made ready, with the kernel chosen and all sizes worked out.
 
-use crate::backend::BackendError;
+use crate::backend::{Activations, BackendError};
 use crate::graph::Op;
 use crate::graph::op::{Fused, Operand, Step as Elementwise};
 use crate::tensor::{DataType, ElementType, Tensor};
@@ -8,6 +8,7 @@ use crate::tensor::{DataType, ElementType, Tensor};
 use super::arena::{Address, Arena, Place};
 use super::device::Stores;
 use super::fused::Chain;
+use super::head;
 use super::kernels::{Attention, Bias, Matmul, Rotary, Strides};
 use super::reference::{self, View};
 use super::strided::Strided;
@@ -102,7 +103,14 @@ impl Step {
                 let packed = weight.packed.as_ref().ok_or_else(|| {
                     BackendError::Internal(format!("weight {} is not packed", weight.name))
                 })?;
-                kernels.linear(parallel, x, packed, bias, activations, out);
+                let head = packed.n() >= head::FROM_ROWS && bias.is_none();
+                let quantized = packed.element().block().is_some()
+                    && run.stores.options.policy.activations == Activations::Int8;
+                if head && quantized {
+                    head::twice(kernels, parallel, x, packed, out);
+                } else {
+                    kernels.linear(parallel, x, packed, bias, activations, out);
+                }
             }
             Kernel::RmsNormalization { epsilon } => {
                 let (x, scale) = (run.f32(&self.inputs[0])?, run.f32(&self.inputs[1])?);
