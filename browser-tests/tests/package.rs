@@ -288,27 +288,35 @@ async fn memory_stays_flat() -> Result<()> {
                   model.dispose();
                 }
                 return null;";
+            // A leak grows in every stretch; garbage not yet collected, or a page shared with another
+            // browser that has ended, in one.
             let mut memory = Vec::new();
-            for count in [5, 10, 10] {
+            let mut grows = true;
+            for count in [5, 20, 20, 20] {
                 let mut input = input.clone();
                 input["cycles"] = json!(count);
                 with_package(&mut session, cycles, input).await?;
                 memory.push(settled_memory(&mut session).await?);
+                grows = match memory[..] {
+                    // Twenty leaked models of this size, with their workers, would be far more.
+                    [.., Some(before), Some(after)] => after.saturating_sub(before) >> 20 >= 64,
+                    [_] => true,
+                    _ => false,
+                };
+                if !grows {
+                    break;
+                }
             }
             println!(
-                "{}:{backend}: wasm {} bytes; processes after 5, 15, 25 cycles {memory:?}",
+                "{}:{backend}: wasm {} bytes; processes after 5 cycles and each 20 more {memory:?}",
                 browser.name(),
                 bytes[49]
             );
-            if let [Some(before), _, Some(after)] = memory[..] {
-                // Twenty leaked models of this size, with their workers, would be far more.
-                let grown = after.saturating_sub(before) >> 20;
-                ensure!(
-                    grown < 64,
-                    "{}:{backend}: {grown} MiB more after 20 cycles",
-                    browser.name()
-                );
-            }
+            ensure!(
+                !grows,
+                "{}:{backend}: more memory after each 20 cycles: {memory:?}",
+                browser.name()
+            );
         }
         session.close().await;
     }
