@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "results")]
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::json;
