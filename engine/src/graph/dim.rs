@@ -42,6 +42,14 @@ impl Dim {
         self.fixed() == Some(1)
     }
 
+    /// The symbol that it is, if it is one and nothing more.
+    pub fn as_symbol(&self) -> Option<&str> {
+        match (self.constant, self.terms.as_slice()) {
+            (0, [(name, 1)]) => Some(name),
+            _ => None,
+        }
+    }
+
     /// The names of the symbols in it.
     pub fn symbols(&self) -> impl Iterator<Item = &str> {
         self.terms.iter().map(|(name, _)| &**name)

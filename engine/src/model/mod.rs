@@ -62,6 +62,9 @@ pub enum ModelKind {
     /// `[batch, tokens]`; output `last_hidden_state [batch, tokens, hidden]` and, where the checkpoint has the
     /// weights, `pooler_output [batch, hidden]`.
     Encoder(Encoder),
+    /// Runs once from named tensors to named tensors, without states: images in, classes or boxes out.
+    /// The graph's own inputs and outputs say which.
+    Feedforward(Feedforward),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +80,23 @@ pub struct CausalLm {
 pub struct Encoder {
     pub hidden: usize,
     pub max_tokens: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Feedforward {
+    /// Integer inputs that need not be given, and what they are filled with then; their shape follows from
+    /// the other inputs.
+    pub defaults: Vec<(&'static str, i32)>,
+    /// The most that a symbol of the graph may stand for.
+    pub limits: Vec<(&'static str, usize)>,
+}
+
+impl Feedforward {
+    /// The most that the symbol `name` may stand for, if there is a limit.
+    pub fn limit(&self, name: &str) -> Option<usize> {
+        let found = self.limits.iter().find(|(symbol, _)| *symbol == name);
+        found.map(|&(_, limit)| limit)
+    }
 }
 
 /// What a builder may be asked for.

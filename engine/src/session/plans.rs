@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::SessionError;
 use crate::backend::{Backend, PlanId, StateId, WeightId};
 use crate::graph::decompose::decompose;
-use crate::graph::pass::{fold_constants, fuse_elementwise, prune};
+use crate::graph::pass::{fold_constants, fuse_elementwise, prune_inputs};
 use crate::graph::{Bindings, Graph};
 
 /// Decode, the sizes of prefill chunks (the largest with and without logits), and some to spare.
@@ -86,7 +86,7 @@ fn prepare(
     wanted
         .outputs
         .retain(|(name, _)| outputs.contains(&name.as_str()));
-    let needed = prune(&wanted);
+    let needed = prune_inputs(&wanted);
     // A symbol that only dropped parts had is no longer there to bind.
     let symbols = needed.symbols();
     let bindings = bindings

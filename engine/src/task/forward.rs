@@ -14,7 +14,7 @@ pub type Named = BTreeMap<String, Tensor>;
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
     #[error("input {0} is missing")]
-    Missing(&'static str),
+    Missing(String),
     #[error("input {name}: {message}")]
     Input { name: String, message: String },
     #[error("the model has no output named {0}")]
@@ -38,7 +38,7 @@ pub(super) async fn causal(
     }
     let ids = inputs
         .get("input_ids")
-        .ok_or(ForwardError::Missing("input_ids"))?;
+        .ok_or_else(|| ForwardError::Missing("input_ids".into()))?;
     let &[batch, tokens] = ids.shape() else {
         return Err(shape_fault("input_ids", ids, "[batch, tokens]"));
     };
@@ -62,7 +62,7 @@ pub(super) async fn encoder(
 ) -> Result<Named, ForwardError> {
     let ids = inputs
         .get("input_ids")
-        .ok_or(ForwardError::Missing("input_ids"))?;
+        .ok_or_else(|| ForwardError::Missing("input_ids".into()))?;
     let &[batch, tokens] = ids.shape() else {
         return Err(shape_fault("input_ids", ids, "[batch, tokens]"));
     };
@@ -120,7 +120,7 @@ fn token_ids(name: &str, tensor: &Tensor) -> Result<Vec<u32>, ForwardError> {
 }
 
 /// Integers of any width as i32; an error where one does not fit.
-fn integers(name: &str, tensor: &Tensor) -> Result<Tensor, ForwardError> {
+pub(super) fn integers(name: &str, tensor: &Tensor) -> Result<Tensor, ForwardError> {
     if tensor.data_type().is_float() {
         return Err(ForwardError::Input {
             name: name.to_owned(),
@@ -146,7 +146,7 @@ fn integers(name: &str, tensor: &Tensor) -> Result<Tensor, ForwardError> {
     Ok(Tensor::from_i32(tensor.shape(), &values?)?)
 }
 
-fn shape_fault(name: &str, tensor: &Tensor, wanted: &str) -> ForwardError {
+pub(super) fn shape_fault(name: &str, tensor: &Tensor, wanted: &str) -> ForwardError {
     ForwardError::Input {
         name: name.to_owned(),
         message: format!("shape {:?} given, {wanted} wanted", tensor.shape()),

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod context_policy;
 pub mod decoder;
 pub mod encoder;
+pub mod feedforward;
 pub mod forward;
 pub mod generate;
 mod model;

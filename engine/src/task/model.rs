@@ -6,6 +6,7 @@ use super::chat::{Message, MessagesError};
 use super::checkpoint::{self, CheckpointError, ModelFiles};
 use super::decoder::Decoder;
 use super::encoder::{EncodeError, EncoderRunner};
+use super::feedforward::FeedforwardRunner;
 use super::forward::{self, ForwardError, Named};
 use super::generate::{Event, GenerateError, GenerateOptions, Generation};
 use super::pooling::{Pooling, PoolingError, pooling_folder};
@@ -79,7 +80,7 @@ pub struct ModelFacts {
     pub bits_per_weight: f64,
     pub parameters: u64,
     pub weight_bytes: u64,
-    /// Most tokens at a time.
+    /// Most tokens at a time; 0 for a model that takes none.
     pub context_length: usize,
     /// Token ids there are; 0 for a model that predicts none.
     pub vocabulary: usize,
@@ -88,6 +89,7 @@ pub struct ModelFacts {
 enum Runner {
     Causal(Box<Decoder>),
     Encoder(Box<EncoderRunner>),
+    Feedforward(Box<FeedforwardRunner>),
 }
 
 /// One text's vector.
@@ -133,6 +135,9 @@ impl Model {
             ModelKind::Encoder(model) => {
                 Runner::Encoder(Box::new(EncoderRunner::new(session, model)))
             }
+            ModelKind::Feedforward(model) => {
+                Runner::Feedforward(Box::new(FeedforwardRunner::new(session, model)))
+            }
         };
         Ok(Model {
             facts,
@@ -159,6 +164,7 @@ impl Model {
         match &self.runner {
             Runner::Causal(decoder) => decoder.session(),
             Runner::Encoder(runner) => runner.session(),
+            Runner::Feedforward(runner) => runner.session(),
         }
     }
 
@@ -167,6 +173,7 @@ impl Model {
         match &mut self.runner {
             Runner::Causal(decoder) => decoder.session_mut().lose_device(),
             Runner::Encoder(runner) => runner.session_mut().lose_device(),
+            Runner::Feedforward(runner) => runner.session_mut().lose_device(),
         }
     }
 
@@ -223,7 +230,7 @@ impl Model {
     ) -> Result<Generation, TaskError> {
         match &self.runner {
             Runner::Causal(decoder) => Ok(Generation::new(decoder, prompt, options)?),
-            Runner::Encoder(_) => Err(self.wrong_kind("generate")),
+            _ => Err(self.wrong_kind("generate")),
         }
     }
 
@@ -232,7 +239,7 @@ impl Model {
         let tokenizer = self.tokenizer.as_ref();
         match &mut self.runner {
             Runner::Causal(decoder) => Ok(generation.next(decoder, tokenizer).await?),
-            Runner::Encoder(_) => Err(self.wrong_kind("generate")),
+            _ => Err(self.wrong_kind("generate")),
         }
     }
 
@@ -240,7 +247,7 @@ impl Model {
     pub async fn score(&mut self, ids: &[u32]) -> Result<Vec<TokenScore>, TaskError> {
         match &mut self.runner {
             Runner::Causal(decoder) => Ok(score(decoder, ids).await?),
-            Runner::Encoder(_) => Err(self.wrong_kind("score")),
+            _ => Err(self.wrong_kind("score")),
         }
     }
 
@@ -289,6 +296,7 @@ impl Model {
         Ok(match &mut self.runner {
             Runner::Causal(decoder) => forward::causal(decoder, inputs, outputs).await?,
             Runner::Encoder(runner) => forward::encoder(runner, inputs, outputs).await?,
+            Runner::Feedforward(runner) => runner.run(inputs, outputs).await?,
         })
     }
 
@@ -348,6 +356,7 @@ fn facts(checkpoint: &Checkpoint, architecture: &'static str, kind: &ModelKind) 
     let (context_length, vocabulary) = match kind {
         ModelKind::CausalLm(model) => (model.context_length, model.vocabulary),
         ModelKind::Encoder(model) => (model.max_tokens, 0),
+        ModelKind::Feedforward(model) => (model.limit("tokens").unwrap_or(0), 0),
     };
     ModelFacts {
         architecture,

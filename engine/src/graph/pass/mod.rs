@@ -7,5 +7,5 @@ mod rewriter;
 
 pub use fold::fold_constants;
 pub use fuse::fuse_elementwise;
-pub use prune::prune;
+pub use prune::{prune, prune_inputs};
 pub use rewriter::Rewriter;

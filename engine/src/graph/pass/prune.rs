@@ -5,8 +5,18 @@ use crate::graph::{Graph, Node, NodeId, Op, Source, ValueId};
 /// The graph without what its outputs do not need. Inputs stay, as they are its interface; so do nodes
 /// that write a state.
 pub fn prune(graph: &Graph) -> Graph {
+    keep_needed(graph, &graph.inputs)
+}
+
+/// The same, without the inputs that no output needs either: what is compiled where only some outputs are
+/// asked for. A graph that asks for nothing (a run for its states alone) keeps what writes them.
+pub fn prune_inputs(graph: &Graph) -> Graph {
+    keep_needed(graph, &[])
+}
+
+fn keep_needed(graph: &Graph, inputs: &[ValueId]) -> Graph {
     let mut needed = vec![false; graph.values.len()];
-    for &id in &graph.inputs {
+    for &id in inputs {
         needed[id.index()] = true;
     }
     for (_, id) in &graph.outputs {
@@ -58,6 +68,7 @@ pub fn prune(graph: &Graph) -> Graph {
         });
     }
     out.inputs = map(&graph.inputs);
+    out.inputs.retain(|id| id.0 != u32::MAX);
     out.outputs = graph
         .outputs
         .iter()
