@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::expand::{Defines, ExpandError, expand};
 use crate::files::find;
 use crate::kernel::{
-    AttentionPath, Elementwise, Host, Indexing, InputType, Kernel, LinearPath, Normalization, Path,
-    WeightFormat,
+    AttentionPath, Elementwise, Host, Indexing, InputType, Kernel, LinearPath, Normalization,
+    PadMode, Path, WeightFormat,
 };
 
 /// The text of a variant, and what a pipeline of it needs.
@@ -190,6 +190,33 @@ impl Kernel {
             ),
             Kernel::Gather { workgroup } => ("gather.wgsl", *workgroup, none),
             Kernel::Copy { workgroup } => ("copy.wgsl", *workgroup, none),
+            Kernel::Conv2d {
+                tiled,
+                bias,
+                workgroup,
+            } => {
+                let file = match tiled {
+                    true => "conv2d_tiled.wgsl",
+                    false => "conv2d.wgsl",
+                };
+                (file, *workgroup, none.flag("BIAS", *bias))
+            }
+            Kernel::Pool2d { average, workgroup } => {
+                ("pool2d.wgsl", *workgroup, none.flag("AVERAGE", *average))
+            }
+            Kernel::Pad { mode, workgroup } => {
+                let mode = match mode {
+                    PadMode::Constant => "constant",
+                    PadMode::Edge => "edge",
+                    PadMode::Reflection => "reflection",
+                };
+                ("pad.wgsl", *workgroup, none.with("MODE", mode))
+            }
+            Kernel::CumulativeSum { element, workgroup } => (
+                "cumulative_sum.wgsl",
+                *workgroup,
+                none.with("ELEMENT", element.wgsl()),
+            ),
             Kernel::Reduce {
                 kind,
                 element,

@@ -170,6 +170,18 @@ impl InputType {
     }
 }
 
+/// What stands in the places that padding adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PadMode {
+    Constant,
+    Edge,
+    Reflection,
+}
+
+impl PadMode {
+    pub const ALL: [PadMode; 3] = [PadMode::Constant, PadMode::Edge, PadMode::Reflection];
+}
+
 /// How an element-wise kernel finds an input's element for output element `i`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Indexing {
@@ -236,6 +248,27 @@ pub enum Kernel {
     },
     /// A strided copy.
     Copy {
+        workgroup: u32,
+    },
+    /// A convolution of images by a filter in f32.
+    Conv2d {
+        /// By a workgroup together ([`Kernel::Conv2d`]'s `workgroup` is then 128) instead of barrier-free.
+        tiled: bool,
+        bias: bool,
+        workgroup: u32,
+    },
+    /// The mean or the largest of each window.
+    Pool2d {
+        average: bool,
+        workgroup: u32,
+    },
+    /// Elements added around.
+    Pad {
+        mode: PadMode,
+        workgroup: u32,
+    },
+    CumulativeSum {
+        element: InputType,
         workgroup: u32,
     },
     /// A reduction by the WebNN spec's name without `reduce_`.

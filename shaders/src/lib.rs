@@ -27,5 +27,5 @@ pub use assemble::{Access, Binding, Shader};
 pub use expand::ExpandError;
 pub use kernel::{
     Attention, AttentionPath, Elementwise, Host, Indexing, InputType, Kernel, Linear, LinearPath,
-    Normalization, Normalize, Path, WeightFormat,
+    Normalization, Normalize, PadMode, Path, WeightFormat,
 };

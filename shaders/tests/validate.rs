@@ -2,7 +2,7 @@
 
 use fewbit_shaders::{
     Attention, AttentionPath, Elementwise, Host, Indexing, InputType, Kernel, Linear, LinearPath,
-    Normalization, Normalize, Path, WeightFormat,
+    Normalization, Normalize, PadMode, Path, WeightFormat,
 };
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
@@ -239,4 +239,35 @@ fn elementwise() {
         body: "  let r = u32(x0 > bitcast<i32>(x1));".to_owned(),
         workgroup: 64,
     }));
+}
+
+#[test]
+fn windows_padding_and_sums() {
+    for bias in [false, true] {
+        for (tiled, workgroup) in [(false, 32), (true, 128)] {
+            check(&Kernel::Conv2d {
+                tiled,
+                bias,
+                workgroup,
+            });
+        }
+    }
+    for average in [false, true] {
+        check(&Kernel::Pool2d {
+            average,
+            workgroup: 64,
+        });
+    }
+    for mode in PadMode::ALL {
+        check(&Kernel::Pad {
+            mode,
+            workgroup: 64,
+        });
+    }
+    for element in [InputType::F32, InputType::I32, InputType::U32] {
+        check(&Kernel::CumulativeSum {
+            element,
+            workgroup: 64,
+        });
+    }
 }

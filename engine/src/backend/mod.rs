@@ -61,6 +61,8 @@ pub struct WeightUse {
     pub matmul: bool,
     /// As the table of a decoding `gather`.
     pub gather: bool,
+    /// As the filter of a `conv2d` of so many groups.
+    pub filter: Option<usize>,
     /// As an operand of anything else, element by element.
     pub plain: bool,
 }

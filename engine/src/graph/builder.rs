@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use super::infer::{Described, infer};
 use super::op::{
-    Attention, Binary, Compare, LayerNormalization, Op, Reduce, ReduceKind, RotaryEmbedding, Slice,
-    Unary,
+    Attention, Binary, Compare, Conv2d, CumulativeSum, LayerNormalization, Op, Pad, PadMode,
+    Pool2d, PoolKind, Reduce, ReduceKind, RotaryEmbedding, Slice, Unary, Window,
 };
 use super::{Dim, Graph, GraphError, Node, NodeId, Shape, Source, Value, ValueId};
 use crate::tensor::{DataType, ElementType, Tensor};
@@ -192,6 +192,48 @@ impl GraphBuilder {
         self.op(Op::RmsNormalization { epsilon }, &[x, scale])
     }
 
+    pub fn cumulative_sum(&mut self, x: ValueId, axis: usize) -> Built {
+        self.op(
+            Op::CumulativeSum(CumulativeSum {
+                axis,
+                exclusive: false,
+                reversed: false,
+            }),
+            &[x],
+        )
+    }
+
+    /// `x [batch, channels, height, width]` by `filter [outputs, channels / groups, height, width]`.
+    pub fn conv2d(
+        &mut self,
+        x: ValueId,
+        filter: ValueId,
+        bias: Option<ValueId>,
+        window: Window,
+        groups: usize,
+    ) -> Built {
+        let mut inputs = vec![x, filter];
+        inputs.extend(bias);
+        self.op(
+            Op::Conv2d(Conv2d {
+                window,
+                groups,
+                bias: bias.is_some(),
+            }),
+            &inputs,
+        )
+    }
+
+    pub fn pool2d(
+        &mut self,
+        kind: PoolKind,
+        x: ValueId,
+        size: [usize; 2],
+        window: Window,
+    ) -> Built {
+        self.op(Op::Pool2d(Pool2d { kind, size, window }), &[x])
+    }
+
     pub fn matmul(&mut self, a: ValueId, b: ValueId) -> Built {
         self.op(Op::Matmul, &[a, b])
     }
@@ -242,6 +284,30 @@ impl GraphBuilder {
                 starts,
                 sizes,
                 strides: vec![1; rank],
+            }),
+            &[x],
+        )
+    }
+
+    /// `x` with elements added on one axis.
+    pub fn pad_axis(
+        &mut self,
+        x: ValueId,
+        axis: usize,
+        [first, last]: [usize; 2],
+        mode: PadMode,
+    ) -> Built {
+        let rank = self.shape(x).len();
+        let on_axis = |size| {
+            (0..rank)
+                .map(|at| if at == axis { size } else { 0 })
+                .collect()
+        };
+        self.op(
+            Op::Pad(Pad {
+                before: on_axis(first),
+                after: on_axis(last),
+                mode,
             }),
             &[x],
         )

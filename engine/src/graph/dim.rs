@@ -1,4 +1,4 @@
-//! Dimensions: constants, or affine expressions over named symbols such as `tokens` or `capacity`.
+//! Dimensions: constants, or expressions over named symbols such as `tokens` or `height`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,12 +10,20 @@ use super::GraphError;
 /// What each symbol stands for when a graph is specialized.
 pub type Bindings = BTreeMap<String, usize>;
 
-/// A dimension: `constant + Σ factor·symbol`. Terms are sorted by symbol and have no zero factor,
-/// so equal expressions are equal values.
+/// A dimension: `constant + Σ factor·product of atoms`, an atom being a symbol or a quotient rounded down.
+/// Terms are sorted by their atoms and have no zero factor, and quotients are reduced (see
+/// [`Dim::floor_div`]), so expressions made in the same way are equal values.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dim {
     constant: i64,
-    terms: Vec<(Arc<str>, i64)>,
+    terms: Vec<(Vec<Atom>, i64)>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Atom {
+    Symbol(Arc<str>),
+    /// `⌊dividend / divisor⌋`, the divisor being at least 2.
+    Quotient(Arc<Dim>, i64),
 }
 
 /// A shape, outermost dimension first.
@@ -23,10 +31,7 @@ pub type Shape = Vec<Dim>;
 
 impl Dim {
     pub fn symbol(name: &str) -> Dim {
-        Dim {
-            constant: 0,
-            terms: vec![(Arc::from(name), 1)],
-        }
+        Dim::of_atom(Atom::Symbol(Arc::from(name)))
     }
 
     /// The value, if no symbol is left in it and it is no negative number.
@@ -45,34 +50,103 @@ impl Dim {
     /// The symbol that it is, if it is one and nothing more.
     pub fn as_symbol(&self) -> Option<&str> {
         match (self.constant, self.terms.as_slice()) {
-            (0, [(name, 1)]) => Some(name),
+            (0, [(atoms, 1)]) => match atoms.as_slice() {
+                [Atom::Symbol(name)] => Some(name),
+                _ => None,
+            },
             _ => None,
         }
     }
 
     /// The names of the symbols in it.
     pub fn symbols(&self) -> impl Iterator<Item = &str> {
-        self.terms.iter().map(|(name, _)| &**name)
+        let mut names = Vec::new();
+        self.collect_symbols(&mut names);
+        names.into_iter()
+    }
+
+    fn collect_symbols<'a>(&'a self, names: &mut Vec<&'a str>) {
+        for atom in self.terms.iter().flat_map(|(atoms, _)| atoms) {
+            match atom {
+                Atom::Symbol(name) => names.push(name),
+                Atom::Quotient(dividend, _) => dividend.collect_symbols(names),
+            }
+        }
+    }
+
+    /// `⌊self / divisor⌋`. Whole multiples of `divisor` come out of the quotient, and a quotient of a
+    /// quotient is one quotient: `⌊(4h + 7) / 2⌋` is `2h + 3`, `⌊(⌊h/2⌋ + 1) / 2⌋` is `⌊(h + 2) / 4⌋`.
+    ///
+    /// # Errors
+    /// A divisor of 0.
+    pub fn floor_div(&self, divisor: usize) -> Result<Dim, GraphError> {
+        let divisor = i64::try_from(divisor)
+            .ok()
+            .filter(|&divisor| divisor > 0)
+            .ok_or_else(|| GraphError::DimOverflow(format!("({self})/{divisor}")))?;
+        let mut whole = Dim::from_i64(self.constant.div_euclid(divisor));
+        let mut rest = Dim::from_i64(self.constant.rem_euclid(divisor));
+        for (atoms, factor) in &self.terms {
+            let (out, left) = (factor.div_euclid(divisor), factor.rem_euclid(divisor));
+            if out != 0 {
+                whole.terms.push((atoms.clone(), out));
+            }
+            if left != 0 {
+                rest.terms.push((atoms.clone(), left));
+            }
+        }
+        if rest.terms.is_empty() {
+            // What is left is below the divisor.
+            return Ok(whole);
+        }
+        if let [(atoms, 1)] = rest.terms.as_slice()
+            && let [Atom::Quotient(dividend, by)] = atoms.as_slice()
+            && let Some(both) = by.checked_mul(divisor)
+        {
+            let inner = (**dividend).clone() + Dim::from_i64(rest.constant.saturating_mul(*by));
+            let both = usize::try_from(both).unwrap_or(usize::MAX);
+            return Ok(whole + inner.floor_div(both)?);
+        }
+        Ok(whole + Dim::of_atom(Atom::Quotient(Arc::new(rest), divisor)))
     }
 
     /// Puts numbers for the symbols that `bindings` names and keeps the others.
     pub fn bind(&self, bindings: &Bindings) -> Result<Dim, GraphError> {
-        let mut out = Dim::from_i64(self.constant);
-        for (name, factor) in &self.terms {
-            match bindings.get(&**name) {
-                Some(&value) => {
-                    let value = i64::try_from(value)
-                        .ok()
-                        .and_then(|v| v.checked_mul(*factor));
-                    out.constant = value
-                        .and_then(|v| v.checked_add(out.constant))
-                        .ok_or_else(|| GraphError::DimOverflow(self.to_string()))?;
-                }
-                None => out = out + Dim::symbol(name) * *factor,
-            }
-        }
+        let out = self.substitute(bindings)?;
         if out.terms.is_empty() && out.constant < 0 {
             return Err(GraphError::DimOverflow(self.to_string()));
+        }
+        Ok(out)
+    }
+
+    fn substitute(&self, bindings: &Bindings) -> Result<Dim, GraphError> {
+        let overflow = || GraphError::DimOverflow(self.to_string());
+        let mut out = Dim::from_i64(self.constant);
+        for (atoms, factor) in &self.terms {
+            let mut known = *factor;
+            let mut unknown = Dim::from_i64(1);
+            for atom in atoms {
+                let value = match atom {
+                    Atom::Symbol(name) => match bindings.get(&**name) {
+                        Some(&value) => Dim::from(value),
+                        None => Dim::of_atom(atom.clone()),
+                    },
+                    Atom::Quotient(dividend, divisor) => {
+                        let divisor = usize::try_from(*divisor).map_err(|_| overflow())?;
+                        dividend.substitute(bindings)?.floor_div(divisor)?
+                    }
+                };
+                if value.terms.is_empty() {
+                    known = known.checked_mul(value.constant).ok_or_else(overflow)?;
+                } else {
+                    unknown = unknown * value;
+                }
+            }
+            if unknown.terms.is_empty() {
+                out.constant = out.constant.checked_add(known).ok_or_else(overflow)?;
+            } else {
+                out = out + unknown * known;
+            }
         }
         Ok(out)
     }
@@ -84,13 +158,23 @@ impl Dim {
         }
     }
 
+    fn of_atom(atom: Atom) -> Dim {
+        Dim {
+            constant: 0,
+            terms: vec![(vec![atom], 1)],
+        }
+    }
+
     fn combine(self, other: Dim, sign: i64) -> Dim {
-        let mut terms: BTreeMap<Arc<str>, i64> = self.terms.into_iter().collect();
-        for (name, factor) in other.terms {
-            *terms.entry(name).or_insert(0) += sign * factor;
+        let mut terms: BTreeMap<Vec<Atom>, i64> = self.terms.into_iter().collect();
+        for (atoms, factor) in other.terms {
+            let sum = terms.entry(atoms).or_insert(0);
+            *sum = sum.saturating_add(factor.saturating_mul(sign));
         }
         Dim {
-            constant: self.constant + sign * other.constant,
+            constant: self
+                .constant
+                .saturating_add(other.constant.saturating_mul(sign)),
             terms: terms.into_iter().filter(|&(_, f)| f != 0).collect(),
         }
     }
@@ -133,18 +217,48 @@ impl Mul<i64> for Dim {
     }
 }
 
+impl Mul for Dim {
+    type Output = Dim;
+    fn mul(self, other: Dim) -> Dim {
+        let mut out = self.clone() * other.constant;
+        for (atoms, factor) in other.terms {
+            let mut part = Dim::from_i64(0);
+            if self.constant != 0 {
+                part.terms.push((atoms.clone(), self.constant));
+            }
+            for (own, own_factor) in &self.terms {
+                let mut all = own.clone();
+                all.extend_from_slice(&atoms);
+                all.sort();
+                part.terms.push((all, *own_factor));
+            }
+            out = out + part * factor;
+        }
+        out
+    }
+}
+
 impl fmt::Display for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
-        for (name, factor) in &self.terms {
+        for (atoms, factor) in &self.terms {
             let sign = match (first, *factor < 0) {
                 (true, false) => "",
                 (true, true) | (false, true) => "-",
                 (false, false) => "+",
             };
-            match factor.abs() {
-                1 => write!(f, "{sign}{name}")?,
-                n => write!(f, "{sign}{n}*{name}")?,
+            f.write_str(sign)?;
+            if factor.unsigned_abs() != 1 {
+                write!(f, "{}*", factor.unsigned_abs())?;
+            }
+            for (at, atom) in atoms.iter().enumerate() {
+                let times = if at > 0 { "*" } else { "" };
+                match atom {
+                    Atom::Symbol(name) => write!(f, "{times}{name}")?,
+                    Atom::Quotient(dividend, divisor) => {
+                        write!(f, "{times}floor(({dividend})/{divisor})")?;
+                    }
+                }
             }
             first = false;
         }
@@ -194,6 +308,53 @@ mod tests {
         assert_eq!(t.clone() + Dim::from(3) - t.clone(), Dim::from(3));
         assert_eq!((t.clone() * 2 + Dim::from(1)).to_string(), "2*tokens+1");
         assert_eq!(t.clone() + t.clone(), t * 2);
+    }
+
+    #[test]
+    fn quotients_are_reduced_and_products_are_sorted() {
+        let (h, w) = (Dim::symbol("height"), Dim::symbol("width"));
+        let half = |d: &Dim| (d.clone() - Dim::from(1)).floor_div(2).unwrap() + Dim::from(1);
+        // Two halvings are one division by four.
+        let quarter = half(&half(&h));
+        assert_eq!(quarter.to_string(), "floor((height+3)/4)");
+        assert_eq!(
+            (h.clone() * 4 + Dim::from(7))
+                .floor_div(2)
+                .unwrap()
+                .to_string(),
+            "2*height+3"
+        );
+        assert_eq!(Dim::from(7).floor_div(2).unwrap(), Dim::from(3));
+        assert!(h.floor_div(0).is_err());
+        assert_eq!(
+            h.clone() * w.clone() + h.clone(),
+            h.clone() * (w.clone() + Dim::from(1))
+        );
+        let area = quarter.clone() * half(&w);
+        assert_eq!(area, half(&w) * quarter.clone());
+        let symbols: Vec<&str> = area.symbols().collect();
+        assert!(symbols.contains(&"height") && symbols.contains(&"width"));
+        let part = area.bind(&Bindings::from([("height".into(), 9)])).unwrap();
+        assert_eq!(part, half(&w) * 3);
+        assert_eq!(
+            part.bind(&Bindings::from([("width".into(), 5)])).unwrap(),
+            Dim::from(9)
+        );
+    }
+
+    proptest::proptest! {
+        /// Whatever is taken out of a quotient, its value is that of plain arithmetic.
+        #[test]
+        fn bound_quotients_are_what_arithmetic_says(
+            n in 0usize..500, factor in 1i64..9, plus in 0usize..40, by in 1usize..9, plus_again in 0usize..9, by_again in 1usize..9,
+        ) {
+            let d = Dim::symbol("n") * factor + Dim::from(plus);
+            let d = d.floor_div(by).unwrap() + Dim::from(plus_again);
+            let d = d.floor_div(by_again).unwrap();
+            let value = ((n * factor as usize + plus) / by + plus_again) / by_again;
+            let bound = d.bind(&Bindings::from([("n".into(), n)])).unwrap();
+            proptest::prop_assert_eq!(bound, Dim::from(value));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) struct Described {
 }
 
 impl Described {
-    fn new(element: impl Into<ElementType>, shape: Shape) -> Described {
+    pub(super) fn new(element: impl Into<ElementType>, shape: Shape) -> Described {
         Described {
             element: element.into(),
             shape,
@@ -87,6 +87,14 @@ pub(super) fn infer(op: &Op, inputs: &[Described]) -> Result<Described, GraphErr
             Ok(inputs[0].clone())
         }
         Op::LayerNormalization(attributes) => check.layer_normalization(attributes),
+        Op::CumulativeSum(sum) => {
+            check.count(1)?;
+            check.plain(0)?;
+            check.axes(0, &[sum.axis])?;
+            Ok(inputs[0].clone())
+        }
+        Op::Conv2d(conv) => check.conv2d(conv),
+        Op::Pool2d(pool) => check.pool2d(pool),
         Op::Matmul => check.matmul(),
         Op::Reshape { shape } => {
             check.count(1)?;
@@ -124,6 +132,7 @@ pub(super) fn infer(op: &Op, inputs: &[Described]) -> Result<Described, GraphErr
         }
         Op::Concat { axis } => check.concat(*axis),
         Op::Slice(slice) => check.slice(slice),
+        Op::Pad(pad) => check.pad(pad),
         Op::Expand { shape } => {
             check.count(1)?;
             let element = check.plain(0)?;
@@ -195,20 +204,20 @@ pub(super) fn broadcast(
     Ok(shape)
 }
 
-struct Check<'a> {
-    op: &'a Op,
-    inputs: &'a [Described],
+pub(super) struct Check<'a> {
+    pub(super) op: &'a Op,
+    pub(super) inputs: &'a [Described],
 }
 
 impl Check<'_> {
-    fn operand(&self, message: String) -> GraphError {
+    pub(super) fn operand(&self, message: String) -> GraphError {
         GraphError::Operand {
             op: self.op.name(),
             message,
         }
     }
 
-    fn shapes(&self, a: usize, b: usize) -> GraphError {
+    pub(super) fn shapes(&self, a: usize, b: usize) -> GraphError {
         GraphError::Shapes {
             op: self.op.name(),
             left: format!("{:?}", self.inputs[a].shape),
@@ -216,7 +225,7 @@ impl Check<'_> {
         }
     }
 
-    fn count(&self, wanted: usize) -> Result<(), GraphError> {
+    pub(super) fn count(&self, wanted: usize) -> Result<(), GraphError> {
         if self.inputs.len() == wanted {
             Ok(())
         } else {
@@ -227,7 +236,7 @@ impl Check<'_> {
         }
     }
 
-    fn rank(&self, input: usize, wanted: usize) -> Result<(), GraphError> {
+    pub(super) fn rank(&self, input: usize, wanted: usize) -> Result<(), GraphError> {
         let rank = self.inputs[input].shape.len();
         if rank == wanted {
             Ok(())
@@ -238,7 +247,7 @@ impl Check<'_> {
         }
     }
 
-    fn plain(&self, input: usize) -> Result<DataType, GraphError> {
+    pub(super) fn plain(&self, input: usize) -> Result<DataType, GraphError> {
         self.inputs[input].element.plain().ok_or(GraphError::Type {
             op: self.op.name(),
             got: self.inputs[input].element,
@@ -246,7 +255,7 @@ impl Check<'_> {
         })
     }
 
-    fn typed(
+    pub(super) fn typed(
         &self,
         input: usize,
         data_type: DataType,
@@ -263,7 +272,7 @@ impl Check<'_> {
         }
     }
 
-    fn same_type(&self, a: usize, b: usize) -> Result<DataType, GraphError> {
+    pub(super) fn same_type(&self, a: usize, b: usize) -> Result<DataType, GraphError> {
         let data_type = self.plain(a)?;
         if self.inputs[b].element != ElementType::Plain(data_type) {
             return Err(self.operand(format!(

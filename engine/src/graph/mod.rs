@@ -15,6 +15,7 @@ pub mod memory;
 pub mod op;
 pub mod pass;
 mod specialize;
+mod window;
 
 pub use builder::GraphBuilder;
 pub use dim::{Bindings, Dim, Shape, fixed_shape, product};

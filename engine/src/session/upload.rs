@@ -65,6 +65,9 @@ fn usage(graph: &Graph, weight: ValueId) -> WeightUse {
             match (&node.op, at) {
                 (Op::BlockMatmul { .. }, 1) => usage.matmul = true,
                 (Op::Gather { axis: 0, .. }, 0) => usage.gather = true,
+                (Op::Conv2d(conv), 1) if usage.filter.is_none_or(|n| n == conv.groups) => {
+                    usage.filter = Some(conv.groups);
+                }
                 _ => usage.plain = true,
             }
         }

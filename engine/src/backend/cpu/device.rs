@@ -139,7 +139,10 @@ impl Backend for CpuBackend {
     }
 
     fn finish_weight(&mut self, id: WeightId) -> Result<(), BackendError> {
-        self.weight(id)?.finish()
+        {
+            let kernels = self.options.kernels;
+            self.weight(id)?.finish(kernels)
+        }
     }
 
     fn create_state(

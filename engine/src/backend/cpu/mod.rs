@@ -8,6 +8,7 @@ mod device;
 mod fused;
 mod head;
 pub mod kernels;
+mod padded;
 mod plan;
 pub mod reference;
 mod step;

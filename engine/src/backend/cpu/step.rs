@@ -2,14 +2,15 @@
 
 use crate::backend::{Activations, BackendError};
 use crate::graph::Op;
-use crate::graph::op::{Fused, Operand, Step as Elementwise};
+use crate::graph::op::{Fused, Operand, Pool2d, Step as Elementwise};
 use crate::tensor::{DataType, ElementType, Tensor};
 
 use super::arena::{Address, Arena, Place};
 use super::device::Stores;
 use super::fused::Chain;
 use super::head;
-use super::kernels::{Attention, Bias, Matmul, Rotary, Strides};
+use super::kernels::{Attention, Bias, Convolution, Matmul, Rotary, Strides};
+use super::padded::Padded;
 use super::reference::{self, View};
 use super::strided::Strided;
 
@@ -54,6 +55,12 @@ enum Kernel {
     },
     KvAppend,
     Matmul(Matmul),
+    Conv2d {
+        conv: Convolution,
+        bias: bool,
+    },
+    Pool2d(Pool2d),
+    Pad(Padded),
     Strided(Strided),
     Chain(Chain),
     /// The scalar reference, for what is rare or small.
@@ -152,6 +159,17 @@ impl Step {
                 let (a, b) = (run.f32(&self.inputs[0])?, run.f32(&self.inputs[1])?);
                 kernels.matmul(parallel, product, a, b, out);
             }
+            Kernel::Conv2d { conv, bias } => {
+                self.conv2d(run, conv, *bias, out)?;
+            }
+            Kernel::Pool2d(pool) => {
+                let x = run.f32(&self.inputs[0])?;
+                let [.., height, width] = four(&self.inputs[0].shape);
+                let [.., out_height, out_width] = four(&self.output.shape);
+                let (size, out_size) = ([height, width], [out_height, out_width]);
+                kernels.pool2d(parallel, pool, x, size, out, out_size);
+            }
+            Kernel::Pad(padded) => padded.run(run.f32(&self.inputs[0])?, out),
             Kernel::Chain(chain) => {
                 let inputs: Result<Vec<&[f32]>, _> =
                     self.inputs.iter().map(|place| run.f32(place)).collect();
@@ -217,6 +235,40 @@ impl Step {
         options
             .kernels
             .attention(options.parallel.as_ref(), &attention, out, strides);
+        Ok(())
+    }
+
+    fn conv2d(
+        &self,
+        run: &Run<'_, '_>,
+        conv: &Convolution,
+        bias: bool,
+        out: &mut [f32],
+    ) -> Result<(), BackendError> {
+        let options = run.stores.options;
+        let (kernels, parallel) = (options.kernels, options.parallel.as_ref());
+        let x = run.f32(&self.inputs[0])?;
+        let bias = match bias {
+            true => Some(run.f32(&self.inputs[2])?),
+            false => None,
+        };
+        if let Address::Weight(id) = self.inputs[1].address
+            && let Some(filter) = &run.stores.weights[id.0].filter
+            && filter.groups() == conv.groups
+        {
+            kernels.conv2d(parallel, conv, x, filter, bias, out);
+            return Ok(());
+        }
+        if self.inputs[1].element == ElementType::F32 {
+            let filter = run.f32(&self.inputs[1])?;
+            kernels.conv2d_unpacked(parallel, conv, x, filter, bias, out);
+            return Ok(());
+        }
+        let mut filter = vec![0.0; self.inputs[1].shape.iter().product()];
+        let element = self.inputs[1].element;
+        crate::tensor::decode(element, run.bytes(&self.inputs[1])?, &mut filter)
+            .map_err(|error| BackendError::Internal(error.to_string()))?;
+        kernels.conv2d_unpacked(parallel, conv, x, &filter, bias, out);
         Ok(())
     }
 
@@ -425,6 +477,26 @@ fn choose(op: &Op, inputs: &[Place], output: &Place) -> Kernel {
         } if plain_index => Kernel::GatherRows {
             row: inputs[0].shape[1..].iter().product(),
         },
+        Op::Conv2d(conv) => {
+            let [batch, channels, height, width] = four(&inputs[0].shape);
+            let [_, outputs, out_height, out_width] = four(&output.shape);
+            let [_, _, rows, columns] = four(&inputs[1].shape);
+            Kernel::Conv2d {
+                conv: Convolution {
+                    batch,
+                    image: [channels, height, width],
+                    out: [outputs, out_height, out_width],
+                    size: [rows, columns],
+                    window: conv.window,
+                    groups: conv.groups,
+                },
+                bias: conv.bias,
+            }
+        }
+        Op::Pool2d(pool) => Kernel::Pool2d(*pool),
+        Op::Pad(pad) if float && !output.shape.is_empty() => {
+            Kernel::Pad(Padded::new(&inputs[0].shape, pad))
+        }
         Op::Transpose { permutation } => {
             Kernel::Strided(Strided::transpose(&inputs[0].shape, permutation))
         }

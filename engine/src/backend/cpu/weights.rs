@@ -3,11 +3,14 @@
 use crate::backend::{BackendError, WeightUse};
 use crate::tensor::{DataType, ElementType, Tensor};
 
-use super::kernels::{PackError, PackedWeights, Packer};
+use super::kernels::{Kernels, PackError, PackedFilter, PackedWeights, Packer};
 
 pub(super) struct Weight {
     pub(super) name: String,
+    usage: WeightUse,
     packer: Option<Packer>,
+    /// Packed for convolutions.
+    pub(super) filter: Option<PackedFilter>,
     pub(super) packed: Option<PackedWeights>,
     pub(super) plain: Option<Tensor>,
     /// Stored bytes of a block-quantized weight that something reads element by element.
@@ -45,7 +48,9 @@ impl Weight {
         }
         Ok(Weight {
             name: name.to_owned(),
+            usage,
             packer,
+            filter: None,
             packed: None,
             plain,
             blocks,
@@ -84,7 +89,7 @@ impl Weight {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self) -> Result<(), BackendError> {
+    pub(super) fn finish(&mut self, kernels: Kernels) -> Result<(), BackendError> {
         if self.written != self.bytes {
             return Err(fault(
                 &self.name,
@@ -94,6 +99,17 @@ impl Weight {
         if let Some(packer) = self.packer.take() {
             self.packed = Some(packer.finish().map_err(|e| packing(&self.name, e))?);
         }
+        if let (Some(groups), Some(plain)) = (self.usage.filter, &self.plain) {
+            let outputs = plain.shape().first().copied().unwrap_or(0);
+            let mut values = vec![0.0; plain.elements()];
+            let element = plain.data_type().into();
+            crate::tensor::decode(element, plain.bytes(), &mut values)
+                .map_err(|error| fault(&self.name, error.to_string()))?;
+            self.filter = Some(kernels.pack_filter(&values, outputs, groups));
+            if !self.usage.plain {
+                self.plain = None;
+            }
+        }
         Ok(())
     }
 
@@ -102,7 +118,8 @@ impl Weight {
         let packed = self.packed.as_ref().map_or(0, PackedWeights::bytes);
         let plain = self.plain.as_ref().map_or(0, |t| t.bytes().len());
         let blocks = self.blocks.as_ref().map_or(0, Vec::len);
-        (packed + plain + blocks) as u64
+        let filter = self.filter.as_ref().map_or(0, PackedFilter::bytes);
+        (packed + plain + blocks + filter) as u64
     }
 }
 

@@ -10,6 +10,7 @@ mod elementwise;
 mod movement;
 mod products;
 mod reductions;
+mod windows;
 
 use std::collections::BTreeMap;
 
@@ -61,6 +62,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(reductions::cases());
     cases.extend(movement::cases());
     cases.extend(products::cases());
+    cases.extend(windows::cases());
     cases.extend(composites::cases());
     cases
 }

@@ -6,11 +6,13 @@ mod composite;
 mod elementwise;
 mod movement;
 mod reduction;
+mod window;
 
 pub use composite::{Attention, RotaryEmbedding};
 pub use elementwise::{Binary, Compare, Fused, Logical, Operand, Step, Unary};
-pub use movement::Slice;
-pub use reduction::{LayerNormalization, Reduce, ReduceKind};
+pub use movement::{Pad, PadMode, Slice};
+pub use reduction::{CumulativeSum, LayerNormalization, Reduce, ReduceKind};
+pub use window::{Conv2d, Pool2d, PoolKind, Window};
 
 use super::Dim;
 use crate::tensor::DataType;
@@ -44,6 +46,16 @@ pub enum Op {
     Softmax { axis: usize },
     /// `x`, then `scale` and `bias` as the attributes say, each of the shape of the axes
     LayerNormalization(LayerNormalization),
+    /// `x`
+    CumulativeSum(CumulativeSum),
+
+    // --- windows over images, `[batch, channels, height, width]` ---
+    /// `x` (f32), `filter [outputs, channels / groups, height, width]` (f32, f16 or bf16), then `bias
+    /// [outputs]` if the attribute says so → `[batch, outputs, height', width']`. A convolution over one
+    /// dimension is one of height 1.
+    Conv2d(Conv2d),
+    /// `x` → the same channels
+    Pool2d(Pool2d),
 
     // --- products ---
     /// `a [.., m, k]`, `b [.., k, n]` → `[.., m, n]`
@@ -58,6 +70,8 @@ pub enum Op {
     Concat { axis: usize },
     /// `x`
     Slice(Slice),
+    /// `x`
+    Pad(Pad),
     /// `x`
     Expand { shape: Vec<Dim> },
     /// `x`, `indices` (i32 or i64) → `x`'s shape with `axis` replaced by the indices' shape. Negative
@@ -103,11 +117,15 @@ impl Op {
             Op::Reduce(reduce) => reduce.kind.name(),
             Op::Softmax { .. } => "softmax",
             Op::LayerNormalization(_) => "layer_normalization",
+            Op::CumulativeSum(_) => "cumulative_sum",
+            Op::Conv2d(_) => "conv2d",
+            Op::Pool2d(pool) => pool.kind.name(),
             Op::Matmul => "matmul",
             Op::Reshape { .. } => "reshape",
             Op::Transpose { .. } => "transpose",
             Op::Concat { .. } => "concat",
             Op::Slice(_) => "slice",
+            Op::Pad(_) => "pad",
             Op::Expand { .. } => "expand",
             Op::Gather { .. } => "gather",
             Op::RmsNormalization { .. } => "rms_normalization",

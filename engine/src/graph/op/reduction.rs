@@ -61,3 +61,13 @@ pub struct LayerNormalization {
     pub scale: bool,
     pub bias: bool,
 }
+
+/// The sum of the elements up to each place along an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CumulativeSum {
+    pub axis: usize,
+    /// Without the element itself.
+    pub exclusive: bool,
+    /// From the end.
+    pub reversed: bool,
+}

@@ -9,6 +9,7 @@
 //! | [`Kernels::linear`] | `out[m][n] = Σ_k x[m][k]·W[n][k] (+ bias[n])`, `W` packed once from f32, f16, bf16 or any block format |
 //! | [`PackedWeights::row`] | one row of `W` in f32: embedding lookup in a table tied to the head |
 //! | [`Kernels::matmul`] | batched `out = a·b` (or `a·bᵀ`) of two run-time operands |
+//! | [`Kernels::conv2d`], [`Kernels::pool2d`] | windows over images, NCHW |
 //! | [`Kernels::attention`] | grouped-query attention over a KV cache, causal or not, additive bias |
 //! | [`Kernels::rms_norm`], [`Kernels::layer_norm`], [`Kernels::softmax`] | over the last dimension |
 //! | [`Kernels::rotary`] | rotary embedding from cos/sin tables, interleaved or half-split |
@@ -21,6 +22,7 @@
 mod activations;
 mod attention;
 mod block;
+mod conv;
 mod elementwise;
 mod linear;
 mod linear_f32;
@@ -28,6 +30,7 @@ mod linear_i8;
 mod math;
 mod matmul;
 mod norm;
+mod pool;
 mod rotary;
 mod scratch;
 mod simd;
@@ -35,6 +38,7 @@ mod tile;
 mod weights;
 
 pub use attention::{Attention, Bias, Strides};
+pub use conv::{Convolution, PackedFilter};
 pub use linear::Activations;
 pub use matmul::Matmul;
 pub use rotary::Rotary;

@@ -19,6 +19,7 @@ mod reduction;
 mod rotary;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use graph::{Evaluated, evaluate_graph};
 
@@ -93,11 +94,15 @@ pub fn evaluate(op: &Op, inputs: &[View<'_>]) -> Result<Tensor, EvaluateError> {
         Op::Reduce(reduce) => reduction::reduce(&case, reduce),
         Op::Softmax { axis } => reduction::softmax(&case, *axis),
         Op::LayerNormalization(attributes) => normalization::layer_normalization(&case, attributes),
+        Op::CumulativeSum(sum) => reduction::cumulative_sum(&case, *sum),
+        Op::Conv2d(conv) => window::conv2d(&case, conv),
+        Op::Pool2d(pool) => window::pool2d(&case, pool),
         Op::Matmul => product::matmul(&case),
         Op::Reshape { .. } => movement::reshape(&case),
         Op::Transpose { permutation } => movement::transpose(&case, permutation),
         Op::Concat { axis } => movement::concat(&case, *axis),
         Op::Slice(slice) => movement::slice(&case, slice),
+        Op::Pad(pad) => movement::pad(&case, pad),
         Op::Expand { .. } => movement::expand(&case),
         Op::Gather { axis, decode } => gather::gather(&case, *axis, *decode),
         Op::RmsNormalization { epsilon } => normalization::rms_normalization(&case, *epsilon),

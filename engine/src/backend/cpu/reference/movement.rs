@@ -3,8 +3,8 @@
 use super::indexing::{broadcast, offsets, strides};
 use super::{Case, EvaluateError};
 use crate::graph::fixed_shape;
-use crate::graph::op::Slice;
-use crate::tensor::Tensor;
+use crate::graph::op::{Pad, PadMode, Slice};
+use crate::tensor::{DataType, Tensor};
 
 impl Case<'_> {
     /// The output made of the elements of input 0 at these offsets, in order.
@@ -52,6 +52,53 @@ pub(super) fn slice(case: &Case<'_>, slice: &Slice) -> Result<Tensor, EvaluateEr
         .map(|(stride, step)| stride * step)
         .collect();
     case.pick(offsets(&case.output.shape, &steps).map(|at| first + at))
+}
+
+/// Elements added around: a number, the nearest element, or the mirrored ones.
+pub(super) fn pad(case: &Case<'_>, pad: &Pad) -> Result<Tensor, EvaluateError> {
+    let size = case.element_bytes(0)?;
+    let mut out = case.zeros()?;
+    let fill = match pad.mode {
+        PadMode::Constant(value) => number(case.output.data_type, value),
+        PadMode::Edge | PadMode::Reflection => Vec::new(),
+    };
+    let from = case.inputs[0].shape;
+    let strides = strides(from);
+    let shape = case.output.shape.clone();
+    for (at, to) in out.bytes_mut().chunks_exact_mut(size).enumerate() {
+        let mut rest = at;
+        let mut place = Some(0);
+        for axis in (0..shape.len()).rev() {
+            let index = rest % shape[axis];
+            rest /= shape[axis];
+            let inside = source(pad.mode, index, pad.before[axis], from[axis]);
+            place = place.zip(inside).map(|(sum, i)| sum + i * strides[axis]);
+        }
+        match place {
+            Some(place) => to.copy_from_slice(&case.inputs[0].bytes[place * size..][..size]),
+            None => to.copy_from_slice(&fill),
+        }
+    }
+    Ok(out)
+}
+
+/// Where an element of a padded axis comes from; `None` for the padding's own.
+fn source(mode: PadMode, index: usize, before: usize, size: usize) -> Option<usize> {
+    let last = size.wrapping_sub(1);
+    match (index.checked_sub(before), mode) {
+        (Some(inside), _) if inside < size => Some(inside),
+        (_, PadMode::Constant(_)) => None,
+        (None, PadMode::Edge) => Some(0),
+        (Some(_), PadMode::Edge) => Some(last),
+        (None, PadMode::Reflection) => Some(before - index),
+        (Some(beyond), PadMode::Reflection) => Some(2 * last - beyond),
+    }
+}
+
+fn number(data_type: DataType, value: f32) -> Vec<u8> {
+    let mut bytes = vec![0; data_type.bytes()];
+    super::numbers::from_float(data_type, value.into(), &mut bytes);
+    bytes
 }
 
 pub(super) fn concat(case: &Case<'_>, axis: usize) -> Result<Tensor, EvaluateError> {

@@ -76,7 +76,7 @@ fn read(view: &View<'_>, data_type: DataType) -> Numbers {
 }
 
 /// Rounds to nearest even among floats; towards zero and into the range among integers, NaN to 0.
-fn from_float(data_type: DataType, value: f64, out: &mut [u8]) {
+pub(super) fn from_float(data_type: DataType, value: f64, out: &mut [u8]) {
     match data_type {
         DataType::F64 => out.copy_from_slice(&value.to_le_bytes()),
         DataType::F32 => out.copy_from_slice(&(value as f32).to_le_bytes()),

@@ -3,7 +3,7 @@
 use super::indexing::{offsets, part};
 use super::numbers::Numbers;
 use super::{Case, EvaluateError};
-use crate::graph::op::{Reduce, ReduceKind};
+use crate::graph::op::{CumulativeSum, Reduce, ReduceKind};
 use crate::tensor::Tensor;
 
 /// Over no elements at all a sum is 0, a product 1, a maximum −∞, a minimum ∞, a mean NaN.
@@ -100,5 +100,52 @@ pub(super) fn softmax_row(row: &mut [f64]) {
     let sum: f64 = row.iter().sum();
     for x in row.iter_mut() {
         *x /= sum;
+    }
+}
+
+/// The sums of what stands up to each place (or before it) along an axis, from either end.
+pub(super) fn cumulative_sum(case: &Case<'_>, sum: CumulativeSum) -> Result<Tensor, EvaluateError> {
+    let parted = part(case.inputs[0].shape, &[sum.axis]);
+    let mut along: Vec<usize> = offsets(&parted.along.0, &parted.along.1).collect();
+    if sum.reversed {
+        along.reverse();
+    }
+    let starts = || offsets(&parted.kept.0, &parted.kept.1);
+    match case.numbers(0)? {
+        Numbers::Floats(mut values) => {
+            for start in starts() {
+                accumulate(&mut values, start, &along, sum.exclusive, 0.0, |a, b| a + b);
+            }
+            case.of_floats(&values)
+        }
+        Numbers::Integers(mut values) => {
+            for start in starts() {
+                accumulate(
+                    &mut values,
+                    start,
+                    &along,
+                    sum.exclusive,
+                    0,
+                    i128::wrapping_add,
+                );
+            }
+            case.of_integers(&values)
+        }
+    }
+}
+
+fn accumulate<T: Copy>(
+    values: &mut [T],
+    start: usize,
+    along: &[usize],
+    exclusive: bool,
+    zero: T,
+    add: impl Fn(T, T) -> T,
+) {
+    let mut sum = zero;
+    for at in along {
+        let next = add(sum, values[start + at]);
+        values[start + at] = if exclusive { sum } else { next };
+        sum = next;
     }
 }

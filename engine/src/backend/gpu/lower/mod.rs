@@ -10,6 +10,7 @@ mod linear;
 mod movement;
 mod reduction;
 mod slots;
+mod window;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -352,11 +353,15 @@ impl<'a> Lowering<'a> {
             Op::Softmax { axis } => self.softmax(node, *axis),
             Op::LayerNormalization(norm) => self.layer_normalization(node, norm),
             Op::RmsNormalization { epsilon } => self.rms_normalization(node, *epsilon),
+            Op::CumulativeSum(sum) => self.cumulative_sum(node, *sum),
+            Op::Conv2d(conv) => self.conv2d(node, conv),
+            Op::Pool2d(pool) => self.pool2d(node, pool),
             Op::Matmul => self.matmul(node),
             Op::BlockMatmul { bias } => self.block_matmul(i, node, *bias),
             Op::Transpose { permutation } => self.transpose(node, permutation),
             Op::Concat { axis } => self.concat(node, *axis),
             Op::Slice(slice) => self.slice(node, slice),
+            Op::Pad(pad) => self.pad(node, pad),
             Op::Expand { .. } => self.expand(node),
             Op::Gather { axis, .. } => self.gather(node, *axis),
             Op::DequantizeBlocks => self.dequantize(node),

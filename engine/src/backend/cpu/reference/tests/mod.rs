@@ -7,6 +7,7 @@ mod movement;
 mod products;
 mod real_models;
 mod reductions;
+mod windows;
 
 use super::*;
 use crate::graph::Dim;
