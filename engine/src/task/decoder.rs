@@ -1,4 +1,5 @@
 //! Token by token: a causal model with its KV state, which is reused as far as the next context agrees with the last.
+//! Several contexts may be rows of one batch: they share the reading of the weights.
 
 use crate::backend::BackendError;
 use crate::graph::Bindings;
@@ -21,13 +22,20 @@ pub enum Advance {
     Logits(Vec<f32>),
 }
 
-/// Runs a causal model over contexts.
+/// Runs a causal model over contexts: one, or the rows of a batch side by side.
 pub struct Decoder {
     session: Session,
     model: CausalLm,
-    /// The tokens whose keys and values are in the state.
-    cached: Vec<u32>,
+    /// Of each row of the state: the tokens whose keys and values are in it.
+    cached: Vec<Vec<u32>>,
     capacity: usize,
+}
+
+/// The tokens of a row's context that a run takes: `count` from `at` on.
+#[derive(Clone, Copy)]
+struct Chunk {
+    at: usize,
+    count: usize,
 }
 
 impl Decoder {
@@ -52,10 +60,16 @@ impl Decoder {
         &mut self.session
     }
 
-    /// How many tokens of `context` need no computing, as the state has them from the call before.
-    pub fn reusable(&self, context: &[u32]) -> usize {
-        let same = self.cached.iter().zip(context).take_while(|(a, b)| a == b);
-        same.count().min(context.len().saturating_sub(1))
+    /// How many tokens of `context`, as row `row` of a batch of `batch`, need no computing, as the state has
+    /// them from the call before. A batch of another size starts with nothing.
+    pub fn reusable(&self, batch: usize, row: usize, context: &[u32]) -> usize {
+        match self.cached.get(row) {
+            Some(cached) if self.cached.len() == batch => {
+                let same = cached.iter().zip(context).take_while(|(a, b)| a == b);
+                same.count().min(context.len().saturating_sub(1))
+            }
+            _ => 0,
+        }
     }
 
     /// Brings the state one chunk nearer to `context`, or, with the last chunk, gives the logits after it.
@@ -64,28 +78,84 @@ impl Decoder {
     /// # Errors
     /// An empty context, one longer than the model's, an id outside the vocabulary, and what a session can say.
     pub async fn advance(&mut self, context: &[u32]) -> Result<Advance, DecodeError> {
-        self.check(context)?;
-        let at = self.reusable(context);
-        let (size, count) = next_chunk(context.len() - at);
-        let last = at + count == context.len();
-        let rows: Vec<i32> = vec![count as i32 - 1];
-        let outputs: &[&str] = if last { &["logits"] } else { &[] };
-        let results = self.run(context, at, size, count, &rows, outputs).await;
-        match self.recovered(results).await? {
-            None => Ok(Advance::Prefilled {
-                done: 0,
-                total: context.len(),
-            }),
-            Some(mut results) => match results.pop() {
-                Some(logits) => Ok(Advance::Logits(
-                    logits.as_f32().map_err(SessionError::from)?.to_vec(),
-                )),
-                None => Ok(Advance::Prefilled {
-                    done: self.cached.len(),
-                    total: context.len(),
-                }),
-            },
+        let advances = self.advance_batch(&[Some(context)]).await?;
+        let advance = advances.into_iter().next().flatten();
+        advance.ok_or(DecodeError::Empty)
+    }
+
+    /// [`Decoder::advance`] of every row of a batch in one run; rows may be of any lengths, and a row that is
+    /// `None` rests. A row has its place in the state as long as the batch keeps its size.
+    ///
+    /// # Errors
+    /// As [`Decoder::advance`]; one row's error is that of the batch.
+    pub async fn advance_batch(
+        &mut self,
+        contexts: &[Option<&[u32]>],
+    ) -> Result<Vec<Option<Advance>>, DecodeError> {
+        for context in contexts.iter().flatten() {
+            self.check(context)?;
         }
+        self.set_rows(contexts.len());
+        let rests = contexts.iter().enumerate().map(|(row, context)| {
+            context.map_or(0, |context| {
+                context.len() - self.reusable(contexts.len(), row, context)
+            })
+        });
+        let Some(longest) = rests.max().filter(|&rest| rest > 0) else {
+            return Ok(vec![None; contexts.len()]);
+        };
+        let (size, _) = next_chunk(longest);
+        let chunks: Vec<Chunk> = contexts
+            .iter()
+            .enumerate()
+            .map(|(row, context)| match context {
+                Some(context) => {
+                    let at = self.reusable(contexts.len(), row, context);
+                    let count = size.min(context.len() - at);
+                    Chunk { at, count }
+                }
+                // What a resting row writes lies behind its tokens, where nobody looks.
+                None => Chunk {
+                    at: self.cached[row].len(),
+                    count: 0,
+                },
+            })
+            .collect();
+        let ends = |row: usize| {
+            contexts[row].is_some_and(|context| chunks[row].at + chunks[row].count == context.len())
+        };
+        // As many rows whichever end here, so that one plan does for all.
+        let rows: Vec<i32> = chunks
+            .iter()
+            .enumerate()
+            .map(|(row, chunk)| (row * size + chunk.count.max(1) - 1) as i32)
+            .collect();
+        let any = (0..contexts.len()).any(ends);
+        let outputs: &[&str] = if any { &["logits"] } else { &[] };
+        let results = self.run(contexts, &chunks, size, &rows, outputs).await;
+        let results = self.recovered(results).await?;
+        let logits = match &results {
+            Some(results) => results.first().map(Tensor::as_f32).transpose(),
+            None => Ok(None),
+        };
+        let logits = logits.map_err(SessionError::from)?;
+        let vocabulary = self.model.vocabulary;
+        Ok(contexts
+            .iter()
+            .enumerate()
+            .map(|(row, context)| {
+                let total = (*context)?.len();
+                Some(match logits {
+                    Some(logits) if ends(row) => {
+                        Advance::Logits(logits[row * vocabulary..(row + 1) * vocabulary].to_vec())
+                    }
+                    _ => Advance::Prefilled {
+                        done: self.cached[row].len(),
+                        total,
+                    },
+                })
+            })
+            .collect())
     }
 
     /// The logits after each token of `context`, `[context.len(), vocabulary]`, given chunk by chunk to `each` with
@@ -96,17 +166,21 @@ impl Decoder {
         mut each: impl FnMut(usize, &[f32]),
     ) -> Result<(), DecodeError> {
         self.check(context)?;
-        self.cached.clear();
+        self.reset();
+        self.set_rows(1);
         let mut given = 0;
         while given < context.len() {
-            let at = self.cached.len();
+            let at = self.cached[0].len();
             let (size, count) = next_chunk(context.len() - at);
             let rows: Vec<i32> = (0..size).map(|row| row.min(count - 1) as i32).collect();
-            let results = self.run(context, at, size, count, &rows, &["logits"]).await;
+            let chunks = [Chunk { at, count }];
+            let results = self
+                .run(&[Some(context)], &chunks, size, &rows, &["logits"])
+                .await;
             let Some(results) = self.recovered(results).await? else {
                 continue;
             };
-            let end = self.cached.len();
+            let end = self.cached[0].len();
             // After a lost device the first chunks come again; they were given already.
             if let Some(logits) = results.first()
                 && end > given
@@ -125,36 +199,50 @@ impl Decoder {
 
     /// Forgets the state's tokens.
     pub fn reset(&mut self) {
-        self.cached.clear();
+        self.cached.iter_mut().for_each(Vec::clear);
     }
 
+    /// A batch of another size has another state, with nothing in it.
+    fn set_rows(&mut self, rows: usize) {
+        if self.cached.len() != rows {
+            self.cached = vec![Vec::new(); rows];
+        }
+    }
+
+    /// Runs `size` positions of every row, of which each chunk's `count` are tokens and the rest padding.
     async fn run(
         &mut self,
-        context: &[u32],
-        at: usize,
+        contexts: &[Option<&[u32]>],
+        chunks: &[Chunk],
         size: usize,
-        count: usize,
         rows: &[i32],
         outputs: &[&str],
     ) -> Result<Vec<Tensor>, SessionError> {
-        self.capacity = self.wanted_capacity(at + count);
+        let batch = chunks.len();
+        let ends = chunks.iter().map(|chunk| chunk.at + chunk.count);
+        self.capacity = self.wanted_capacity(ends.max().unwrap_or(0));
         let bindings = Bindings::from([
-            ("batch".to_owned(), 1),
+            ("batch".to_owned(), batch),
             ("tokens".to_owned(), size),
-            ("positions".to_owned(), size),
+            ("positions".to_owned(), batch * size),
             ("rows".to_owned(), rows.len()),
             ("capacity".to_owned(), self.capacity),
         ]);
-        let mut ids: Vec<i32> = context[at..at + count]
-            .iter()
-            .map(|&id| id as i32)
-            .collect();
-        ids.resize(size, 0);
-        let ids = Tensor::from_i32(&[1, size], &ids)?;
-        let position = Tensor::from_i32(&[1], &[at as i32])?;
+        let mut ids = vec![0; batch * size];
+        for ((context, chunk), ids) in contexts.iter().zip(chunks).zip(ids.chunks_exact_mut(size)) {
+            let tokens = context.map_or(&[][..], |context| &context[chunk.at..][..chunk.count]);
+            for (id, &token) in ids.iter_mut().zip(tokens) {
+                *id = token as i32;
+            }
+        }
+        let ids = Tensor::from_i32(&[batch, size], &ids)?;
+        let position: Vec<i32> = chunks.iter().map(|chunk| chunk.at as i32).collect();
+        let position = Tensor::from_i32(&[batch], &position)?;
         let rows = Tensor::from_i32(&[rows.len()], rows)?;
         // Until the run has succeeded, only what was there before is certain.
-        self.cached.truncate(at);
+        for (cached, chunk) in self.cached.iter_mut().zip(chunks) {
+            cached.truncate(chunk.at);
+        }
         let results = self
             .session
             .run(
@@ -167,7 +255,11 @@ impl Decoder {
                 outputs,
             )
             .await?;
-        self.cached.extend_from_slice(&context[at..at + count]);
+        for ((context, chunk), cached) in contexts.iter().zip(chunks).zip(&mut self.cached) {
+            if let Some(context) = context {
+                cached.extend_from_slice(&context[chunk.at..][..chunk.count]);
+            }
+        }
         Ok(results)
     }
 
@@ -179,7 +271,7 @@ impl Decoder {
         match results {
             Ok(results) => Ok(Some(results)),
             Err(SessionError::Backend(BackendError::DeviceLost(reason))) => {
-                self.cached.clear();
+                self.reset();
                 self.session.recover(&reason).await?;
                 Ok(None)
             }

@@ -5,6 +5,7 @@ use super::sampling::{Choice, Sampler, SamplingError, SamplingParams};
 use super::stop::{StopError, StopStrings};
 use super::text_stream::TextStream;
 use crate::input::tokenizer::{Tokenizer, TokenizerError};
+use crate::model::CausalLm;
 
 /// How to generate.
 #[derive(Clone, Debug)]
@@ -97,7 +98,17 @@ impl Generation {
         prompt: Vec<u32>,
         options: &GenerateOptions,
     ) -> Result<Generation, GenerateError> {
-        let limit = decoder.model().context_length;
+        let cached_tokens = decoder.reusable(1, 0, &prompt);
+        Generation::prepare(decoder.model(), prompt, cached_tokens, options)
+    }
+
+    pub(super) fn prepare(
+        model: &CausalLm,
+        prompt: Vec<u32>,
+        cached_tokens: usize,
+        options: &GenerateOptions,
+    ) -> Result<Generation, GenerateError> {
+        let limit = model.context_length;
         if prompt.is_empty() {
             return Err(DecodeError::Empty.into());
         }
@@ -110,7 +121,7 @@ impl Generation {
         }
         Ok(Generation {
             prompt_tokens: prompt.len(),
-            cached_tokens: decoder.reusable(&prompt),
+            cached_tokens,
             max_tokens: options.max_tokens,
             ignore_eos: options.ignore_eos,
             sampler: Sampler::new(options.sampling.clone(), &prompt)?,
@@ -153,31 +164,52 @@ impl Generation {
         if self.over {
             return Err(GenerateError::Ended);
         }
-        if let Some(reason) = self.ended {
-            self.over = true;
-            let mut text = self.stop.push(&self.stream.finish());
-            text += &self.stop.finish();
-            return Ok(Event::Finished { reason, text });
+        if let Some(end) = self.finish() {
+            return Ok(end);
         }
-        match decoder.advance(&self.context).await? {
+        let advance = decoder.advance(&self.context).await?;
+        self.take(decoder.model(), tokenizer, advance)
+    }
+
+    /// What the state has to hold for the next token; `None` where none is to come.
+    pub(super) fn wanted(&self) -> Option<&[u32]> {
+        (self.ended.is_none() && !self.over).then_some(&self.context)
+    }
+
+    /// The closing event, once, of a generation that has ended.
+    pub(super) fn finish(&mut self) -> Option<Event> {
+        let reason = self.ended.filter(|_| !self.over)?;
+        self.over = true;
+        let mut text = self.stop.push(&self.stream.finish());
+        text += &self.stop.finish();
+        Some(Event::Finished { reason, text })
+    }
+
+    /// Goes on with what the decoder made of [`Generation::wanted`].
+    pub(super) fn take(
+        &mut self,
+        model: &CausalLm,
+        tokenizer: Option<&Tokenizer>,
+        advance: Advance,
+    ) -> Result<Event, GenerateError> {
+        match advance {
             Advance::Prefilled { done, total } => Ok(Event::Prefill { done, total }),
             Advance::Logits(logits) => {
                 let choice = self.sampler.choose(&logits)?;
-                let text = self.take(decoder, tokenizer, choice.id)?;
+                let text = self.append(model, tokenizer, choice.id)?;
                 Ok(Event::Token { choice, text })
             }
         }
     }
 
-    fn take(
+    fn append(
         &mut self,
-        decoder: &Decoder,
+        model: &CausalLm,
         tokenizer: Option<&Tokenizer>,
         id: u32,
     ) -> Result<String, GenerateError> {
         self.context.push(id);
         let generated = self.context.len() - self.prompt_tokens;
-        let model = decoder.model();
         let ends = model.eos_ids.contains(&id) || tokenizer.is_some_and(|t| t.ends_generation(id));
         if ends && !self.ignore_eos {
             self.ended = Some(FinishReason::Stop);

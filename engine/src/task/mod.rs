@@ -1,5 +1,6 @@
 //! What users ask of a model: generate, chat, score, embed, or run its graph as it is.
 
+pub mod batch;
 pub mod chat;
 pub mod checkpoint;
 pub mod context_policy;

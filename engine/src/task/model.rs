@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::batch::BatchGeneration;
 use super::chat::{Message, MessagesError};
 use super::checkpoint::{self, CheckpointError, ModelFiles};
 use super::decoder::Decoder;
@@ -240,6 +241,30 @@ impl Model {
         match &mut self.runner {
             Runner::Causal(decoder) => Ok(generation.next(decoder, tokenizer).await?),
             _ => Err(self.wrong_kind("generate")),
+        }
+    }
+
+    /// Prepares generations that go on from each of `prompts` side by side; [`Model::step_batch`] drives them.
+    pub fn generate_batch(
+        &self,
+        prompts: Vec<Vec<u32>>,
+        options: &GenerateOptions,
+    ) -> Result<BatchGeneration, TaskError> {
+        match &self.runner {
+            Runner::Causal(decoder) => Ok(BatchGeneration::new(decoder, prompts, options)?),
+            Runner::Encoder(_) => Err(self.wrong_kind("generate")),
+        }
+    }
+
+    /// Does one run for all rows of a batch; gives what it did to each row that has not finished.
+    pub async fn step_batch(
+        &mut self,
+        batch: &mut BatchGeneration,
+    ) -> Result<Vec<(usize, Event)>, TaskError> {
+        let tokenizer = self.tokenizer.as_ref();
+        match &mut self.runner {
+            Runner::Causal(decoder) => Ok(batch.next(decoder, tokenizer).await?),
+            Runner::Encoder(_) => Err(self.wrong_kind("generate")),
         }
     }
 

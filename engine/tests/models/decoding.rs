@@ -87,6 +87,90 @@ fn a_second_turn_computes_only_what_is_new() {
     }
 }
 
+/// Prompts of different lengths, a row that ends before the others and a turn that goes on in the same rows: each row
+/// has the tokens it has alone.
+#[test]
+fn rows_of_a_batch_are_what_they_are_alone() {
+    for architecture in ["llama", "qwen2"] {
+        let (prompt, _) = reference_ids(architecture);
+        let long: Vec<u32> = prompt.iter().rev().cycle().take(37).copied().collect();
+        let prompts = vec![prompt[..3].to_vec(), long, prompt.clone()];
+        for target in devices::all(Activations::Float) {
+            let name = format!("{architecture} on {}", target.name);
+            let mut model = load(target, architecture);
+            let alone: Vec<Vec<u32>> = prompts
+                .iter()
+                .map(|prompt| generate(&mut model, prompt, 12).0)
+                .collect();
+            let first = generate_batch(&mut model, prompts.clone(), 6, &name);
+            for (first, alone) in first.iter().zip(&alone) {
+                assert_eq!(first[..], alone[..6], "{name}");
+            }
+            let mut next: Vec<Vec<u32>> = prompts.clone();
+            for (prompt, first) in next.iter_mut().zip(&first) {
+                prompt.extend(first);
+            }
+            let second = generate_batch(&mut model, next, 6, &name);
+            for (second, alone) in second.iter().zip(&alone) {
+                assert_eq!(second[..], alone[6..], "{name}");
+            }
+            // A batch of another size takes the state over.
+            let (again, cached) = generate(&mut model, &prompts[2], 12);
+            assert_eq!((again, cached), (alone[2].clone(), 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_row_that_ends_rests_while_the_others_go_on() {
+    let (prompt, expected) = reference_ids("llama");
+    let target = devices::all(Activations::Float).remove(0);
+    let mut model = load(target, "llama");
+    // Only the first row has so little room left in the context.
+    let limit = model.facts().context_length;
+    let full: Vec<u32> = prompt.iter().copied().cycle().take(limit - 2).collect();
+    let batch = vec![full, prompt];
+    pollster::block_on(async {
+        let mut batch = model.generate_batch(batch, &greedy(8)).unwrap();
+        let mut ends = Vec::new();
+        while ends.len() < 2 {
+            for (row, event) in model.step_batch(&mut batch).await.unwrap() {
+                if let Event::Finished { reason, .. } = event {
+                    ends.push((row, reason));
+                }
+            }
+        }
+        assert_eq!(
+            ends,
+            [(0, FinishReason::ContextFull), (1, FinishReason::Length)]
+        );
+        assert_eq!(batch.rows()[0].ids().len(), 2);
+        assert_eq!(batch.rows()[1].ids(), &expected[..8]);
+        assert!(model.step_batch(&mut batch).await.is_err());
+    });
+}
+
+/// The ids generated after each of `prompts`; what the state has of them is not computed again.
+fn generate_batch(
+    model: &mut Model,
+    prompts: Vec<Vec<u32>>,
+    max_tokens: usize,
+    name: &str,
+) -> Vec<Vec<u32>> {
+    pollster::block_on(async {
+        let rows = prompts.len();
+        let mut batch = model.generate_batch(prompts, &greedy(max_tokens)).unwrap();
+        let mut finished = 0;
+        while finished < rows {
+            for (_, event) in model.step_batch(&mut batch).await.expect(name) {
+                finished += usize::from(matches!(event, Event::Finished { .. }));
+            }
+        }
+        let rows = batch.rows().iter();
+        rows.map(|generation| generation.ids().to_vec()).collect()
+    })
+}
+
 #[test]
 fn a_state_that_grows_keeps_what_it_has() {
     // Longer than the first capacity of 256 tokens is more than these models' context: the context's end is an error, and the state grew to it.
