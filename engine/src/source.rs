@@ -33,6 +33,23 @@ pub trait ByteSource {
         self.len() == 0
     }
 
+    /// The end of the `length` bytes at `offset`, which must be within the file.
+    ///
+    /// # Errors
+    /// [`SourceError::OutOfRange`].
+    fn end_of(&self, offset: u64, length: usize) -> Result<u64, SourceError> {
+        let end = offset.saturating_add(length as u64);
+        if end > self.len() {
+            return Err(SourceError::OutOfRange {
+                file: self.name().to_owned(),
+                offset,
+                end,
+                len: self.len(),
+            });
+        }
+        Ok(end)
+    }
+
     /// Fills `buffer` from the bytes at `offset`.
     ///
     /// # Errors
@@ -74,15 +91,7 @@ impl ByteSource for MemorySource {
         buffer: &'a mut [u8],
     ) -> LocalFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
-            let end = offset.saturating_add(buffer.len() as u64);
-            if end > self.len() {
-                return Err(SourceError::OutOfRange {
-                    file: self.name.clone(),
-                    offset,
-                    end,
-                    len: self.len(),
-                });
-            }
+            let end = self.end_of(offset, buffer.len())?;
             buffer.copy_from_slice(&self.bytes[offset as usize..end as usize]);
             Ok(())
         })

@@ -379,30 +379,12 @@ fn generate_result(generated: Generated) -> GenerateResult {
 }
 
 fn tensor(name: &str, data: &TensorData) -> Result<Tensor, RunError> {
-    let known = [
-        DataType::F64,
-        DataType::F32,
-        DataType::F16,
-        DataType::Bf16,
-        DataType::I64,
-        DataType::I32,
-        DataType::I16,
-        DataType::I8,
-        DataType::U64,
-        DataType::U32,
-        DataType::U16,
-        DataType::U8,
-        DataType::Bool,
-    ];
-    let data_type = known
-        .into_iter()
-        .find(|known| known.name() == data.data_type)
-        .ok_or_else(|| {
-            RunError::error(
-                "input",
-                format!("{name}: unknown data type {}", data.data_type),
-            )
-        })?;
+    let data_type = DataType::named(&data.data_type).ok_or_else(|| {
+        RunError::error(
+            "input",
+            format!("{name}: unknown data type {}", data.data_type),
+        )
+    })?;
     Tensor::from_bytes(data_type, &data.shape, &data.data)
         .map_err(|error| RunError::error("input", format!("{name}: {error}")))
 }

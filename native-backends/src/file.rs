@@ -55,15 +55,7 @@ impl ByteSource for FileSource {
         buffer: &'a mut [u8],
     ) -> LocalFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
-            let end = offset.saturating_add(buffer.len() as u64);
-            if end > self.len {
-                return Err(SourceError::OutOfRange {
-                    file: self.name.clone(),
-                    offset,
-                    end,
-                    len: self.len,
-                });
-            }
+            self.end_of(offset, buffer.len())?;
             self.fill(offset, buffer)
                 .map_err(|error| SourceError::Read {
                     file: self.name.clone(),

@@ -64,15 +64,7 @@ impl ByteSource for FileSource {
         buffer: &'a mut [u8],
     ) -> LocalFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
-            let end = offset.saturating_add(buffer.len() as u64);
-            if end > self.size {
-                return Err(SourceError::OutOfRange {
-                    file: self.name.clone(),
-                    offset,
-                    end,
-                    len: self.size,
-                });
-            }
+            let end = self.end_of(offset, buffer.len())?;
             let failed = |message: String| SourceError::Read {
                 file: self.name.clone(),
                 message: format!("bytes {offset}..{end}: {message}"),

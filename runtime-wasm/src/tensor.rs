@@ -25,22 +25,6 @@ extern "C" {
     fn data(this: &JsTensor) -> Uint8Array;
 }
 
-const TYPES: [DataType; 13] = [
-    DataType::F64,
-    DataType::F32,
-    DataType::F16,
-    DataType::Bf16,
-    DataType::I64,
-    DataType::I32,
-    DataType::I16,
-    DataType::I8,
-    DataType::U64,
-    DataType::U32,
-    DataType::U16,
-    DataType::U8,
-    DataType::Bool,
-];
-
 /// The tensors by name.
 pub(crate) fn from_js(tensors: Vec<JsTensor>) -> Result<Named, Fault> {
     tensors
@@ -49,9 +33,7 @@ pub(crate) fn from_js(tensors: Vec<JsTensor>) -> Result<Named, Fault> {
             let name = tensor.name();
             let wrong = |what: String| Fault::bad_argument(format!("tensor {name}: {what}"));
             let type_name = tensor.data_type();
-            let data_type = TYPES
-                .into_iter()
-                .find(|data_type| data_type.name() == type_name)
+            let data_type = DataType::named(&type_name)
                 .ok_or_else(|| wrong(format!("{type_name} is no data type")))?;
             let shape: Option<Vec<usize>> = tensor
                 .shape()

@@ -8,6 +8,7 @@
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod numbered;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 

@@ -23,6 +23,29 @@ pub enum DataType {
 }
 
 impl DataType {
+    pub const ALL: [DataType; 13] = [
+        DataType::F64,
+        DataType::F32,
+        DataType::F16,
+        DataType::Bf16,
+        DataType::I64,
+        DataType::I32,
+        DataType::I16,
+        DataType::I8,
+        DataType::U64,
+        DataType::U32,
+        DataType::U16,
+        DataType::U8,
+        DataType::Bool,
+    ];
+
+    /// The type that [`DataType::name`] calls `name`.
+    pub fn named(name: &str) -> Option<DataType> {
+        DataType::ALL
+            .into_iter()
+            .find(|data_type| data_type.name() == name)
+    }
+
     /// Bytes of one element.
     pub const fn bytes(self) -> usize {
         match self {

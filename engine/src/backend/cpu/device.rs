@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::backend::numbered::Numbered;
 use crate::backend::{
     Activations, Backend, BackendError, BackendInfo, Device, MemoryUse, NumericPolicy, PlanId,
     StateId, WeightId, WeightUse,
@@ -42,8 +43,8 @@ impl Device for CpuDevice {
         let backend = CpuBackend {
             options: self.options.clone(),
             weights: Vec::new(),
-            states: Vec::new(),
-            plans: Vec::new(),
+            states: Numbered::new("state"),
+            plans: Numbered::new("plan"),
             arena: Arena::default(),
         };
         Box::pin(async move { Ok(Box::new(backend) as Box<dyn Backend>) })
@@ -60,8 +61,8 @@ pub(super) struct Stores<'a> {
 struct CpuBackend {
     options: CpuOptions,
     weights: Vec<Weight>,
-    states: Vec<Option<Tensor>>,
-    plans: Vec<Option<Plan>>,
+    states: Numbered<Tensor>,
+    plans: Numbered<Plan>,
     arena: Arena,
 }
 
@@ -79,19 +80,12 @@ impl CpuBackend {
         inputs: &[(&str, &Tensor)],
         read: &[&str],
     ) -> Result<Vec<Tensor>, BackendError> {
-        let plan =
-            self.plans
-                .get(plan.0)
-                .and_then(Option::as_ref)
-                .ok_or(BackendError::Unknown {
-                    kind: "plan",
-                    id: plan.0,
-                })?;
+        let plan = self.plans.get(plan.0)?;
         self.arena.reserve(plan.arena_bytes())?;
         let mut stores = Stores {
             options: &self.options,
             weights: &self.weights,
-            states: &mut self.states,
+            states: self.states.places_mut(),
         };
         plan.run(&mut self.arena, &mut stores, inputs, read)
     }
@@ -150,48 +144,30 @@ impl Backend for CpuBackend {
         data_type: DataType,
         shape: &[usize],
     ) -> Result<StateId, BackendError> {
-        let state = Some(Tensor::zeros(data_type, shape)?);
-        match self.states.iter().position(Option::is_none) {
-            Some(free) => {
-                self.states[free] = state;
-                Ok(StateId(free))
-            }
-            None => {
-                self.states.push(state);
-                Ok(StateId(self.states.len() - 1))
-            }
-        }
+        let state = Tensor::zeros(data_type, shape)?;
+        Ok(StateId(self.states.insert(state)))
     }
 
     fn grow_state(&mut self, id: StateId, axis: usize, size: usize) -> Result<(), BackendError> {
-        let slot =
-            self.states
-                .get_mut(id.0)
-                .and_then(Option::as_mut)
-                .ok_or(BackendError::Unknown {
-                    kind: "state",
-                    id: id.0,
-                })?;
-        let mut shape = slot.shape().to_vec();
+        let state = self.states.get_mut(id.0)?;
+        let mut shape = state.shape().to_vec();
         let old_size = shape[axis];
         shape[axis] = size;
-        let mut grown = Tensor::zeros(slot.data_type(), &shape)?;
-        let inner = shape[axis + 1..].iter().product::<usize>() * slot.data_type().bytes();
+        let mut grown = Tensor::zeros(state.data_type(), &shape)?;
+        let inner = shape[axis + 1..].iter().product::<usize>() * state.data_type().bytes();
         let (from, to) = (old_size * inner, size * inner);
         if from > 0 && to > 0 {
-            let strips = slot.bytes().chunks_exact(from);
+            let strips = state.bytes().chunks_exact(from);
             for (strip, target) in strips.zip(grown.bytes_mut().chunks_exact_mut(to)) {
                 target[..from].copy_from_slice(strip);
             }
         }
-        *slot = grown;
+        *state = grown;
         Ok(())
     }
 
     fn drop_state(&mut self, id: StateId) {
-        if let Some(slot) = self.states.get_mut(id.0) {
-            *slot = None;
-        }
+        self.states.remove(id.0);
     }
 
     fn compile<'a>(
@@ -202,23 +178,12 @@ impl Backend for CpuBackend {
     ) -> LocalFuture<'a, Result<PlanId, BackendError>> {
         Box::pin(async move {
             let plan = Plan::new(graph, weights, states)?;
-            match self.plans.iter().position(Option::is_none) {
-                Some(free) => {
-                    self.plans[free] = Some(plan);
-                    Ok(PlanId(free))
-                }
-                None => {
-                    self.plans.push(Some(plan));
-                    Ok(PlanId(self.plans.len() - 1))
-                }
-            }
+            Ok(PlanId(self.plans.insert(plan)))
         })
     }
 
     fn drop_plan(&mut self, id: PlanId) {
-        if let Some(slot) = self.plans.get_mut(id.0) {
-            *slot = None;
-        }
+        self.plans.remove(id.0);
     }
 
     fn run<'a>(
@@ -231,7 +196,7 @@ impl Backend for CpuBackend {
     }
 
     fn memory(&self) -> MemoryUse {
-        let states = self.states.iter().flatten();
+        let states = self.states.iter();
         MemoryUse {
             weights: self.weights.iter().map(Weight::held).sum(),
             states: states.map(|state| state.bytes().len() as u64).sum(),

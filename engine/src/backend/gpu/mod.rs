@@ -31,6 +31,7 @@ use self::lower::{Held, lower};
 use self::pipelines::Pipelines;
 use self::plan::Plan;
 use self::weights::{State, Weight, weight_format};
+use super::numbered::Numbered;
 use super::{
     Activations, Backend, BackendError, BackendInfo, MemoryUse, PlanId, StateId, WeightId,
     WeightUse,
@@ -46,9 +47,9 @@ const UPLOAD_WINDOW: u64 = 32 << 20;
 pub struct Gpu {
     opened: Opened,
     pipelines: Pipelines,
-    weights: Vec<Option<Weight>>,
-    states: Vec<Option<State>>,
-    plans: Vec<Option<Plan>>,
+    weights: Numbered<Weight>,
+    states: Numbered<State>,
+    plans: Numbered<Plan>,
     /// Bytes of weights written since the last submission.
     pending: u64,
 }
@@ -58,9 +59,9 @@ impl Gpu {
         Gpu {
             opened,
             pipelines: Pipelines::new(),
-            weights: Vec::new(),
-            states: Vec::new(),
-            plans: Vec::new(),
+            weights: Numbered::new("weight"),
+            states: Numbered::new("state"),
+            plans: Numbered::new("plan"),
             pending: 0,
         }
     }
@@ -140,9 +141,8 @@ impl Backend for Gpu {
         usage: WeightUse,
     ) -> Result<WeightId, BackendError> {
         let weight = Weight::create(&self.opened, name, element, shape, usage)?;
-        self.weights.push(Some(weight));
         self.opened.check()?;
-        Ok(WeightId(self.weights.len() - 1))
+        Ok(WeightId(self.weights.insert(weight)))
     }
 
     fn write_weight(
@@ -152,7 +152,7 @@ impl Backend for Gpu {
         bytes: &[u8],
     ) -> Result<(), BackendError> {
         self.opened.check()?;
-        let weight = slot(&mut self.weights, id.0, "weight")?;
+        let weight = self.weights.get_mut(id.0)?;
         // In pieces, so that what waits for the device stays small.
         for (i, piece) in bytes.chunks(UPLOAD_WINDOW as usize).enumerate() {
             weight.write(&self.opened, offset + i as u64 * UPLOAD_WINDOW, piece)?;
@@ -165,7 +165,7 @@ impl Backend for Gpu {
     }
 
     fn finish_weight(&mut self, id: WeightId) -> Result<(), BackendError> {
-        slot(&mut self.weights, id.0, "weight")?.finish(&self.opened)
+        self.weights.get_mut(id.0)?.finish(&self.opened)
     }
 
     fn create_state(
@@ -174,21 +174,18 @@ impl Backend for Gpu {
         shape: &[usize],
     ) -> Result<StateId, BackendError> {
         let state = State::create(&self.opened, data_type, shape)?;
-        self.states.push(Some(state));
         self.opened.check()?;
-        Ok(StateId(self.states.len() - 1))
+        Ok(StateId(self.states.insert(state)))
     }
 
     fn grow_state(&mut self, id: StateId, axis: usize, size: usize) -> Result<(), BackendError> {
-        let state = slot(&mut self.states, id.0, "state")?;
+        let state = self.states.get_mut(id.0)?;
         *state = state.grown(&self.opened, axis, size)?;
         Ok(())
     }
 
     fn drop_state(&mut self, id: StateId) {
-        if let Some(state) = self.states.get_mut(id.0) {
-            *state = None;
-        }
+        self.states.remove(id.0);
     }
 
     fn compile<'a>(
@@ -207,15 +204,12 @@ impl Backend for Gpu {
             };
             let lowered = lower(graph, &self.opened, &held)?;
             let plan = Plan::new(&self.opened, &mut self.pipelines, &held, lowered).await?;
-            self.plans.push(Some(plan));
-            Ok(PlanId(self.plans.len() - 1))
+            Ok(PlanId(self.plans.insert(plan)))
         })
     }
 
     fn drop_plan(&mut self, id: PlanId) {
-        if let Some(plan) = self.plans.get_mut(id.0) {
-            *plan = None;
-        }
+        self.plans.remove(id.0);
     }
 
     fn run<'a>(
@@ -225,16 +219,16 @@ impl Backend for Gpu {
         read: &'a [&'a str],
     ) -> LocalFuture<'a, Result<Vec<Tensor>, BackendError>> {
         Box::pin(async move {
-            let plan = slot(&mut self.plans, plan.0, "plan")?;
+            let plan = self.plans.get_mut(plan.0)?;
             self.pending = 0;
             plan.run(&self.opened, inputs, read).await
         })
     }
 
     fn memory(&self) -> MemoryUse {
-        let weights = self.weights.iter().flatten();
-        let states = self.states.iter().flatten();
-        let plans = self.plans.iter().flatten();
+        let weights = self.weights.iter();
+        let states = self.states.iter();
+        let plans = self.plans.iter();
         MemoryUse {
             weights: weights.map(|weight| weight.bytes).sum(),
             states: states.map(|state| state.buffer.size()).sum(),
@@ -246,14 +240,4 @@ impl Backend for Gpu {
         self.opened.device.destroy();
         true
     }
-}
-
-fn slot<'a, T>(
-    held: &'a mut [Option<T>],
-    id: usize,
-    kind: &'static str,
-) -> Result<&'a mut T, BackendError> {
-    held.get_mut(id)
-        .and_then(Option::as_mut)
-        .ok_or(BackendError::Unknown { kind, id })
 }

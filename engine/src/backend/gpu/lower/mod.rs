@@ -21,6 +21,7 @@ use self::slots::Slots;
 use super::device::Opened;
 use super::element::device_type;
 use super::weights::{Layout, State, Weight};
+use crate::backend::numbered::Numbered;
 use crate::backend::{BackendError, StateId, WeightId};
 use crate::graph::op::Binary;
 use crate::graph::{Graph, Node, Op, Source, ValueId};
@@ -88,31 +89,19 @@ pub(crate) struct Lowered {
 
 /// The weights and states a graph names.
 pub(crate) struct Held<'a> {
-    pub(crate) weights: &'a [Option<Weight>],
-    pub(crate) states: &'a [Option<State>],
+    pub(crate) weights: &'a Numbered<Weight>,
+    pub(crate) states: &'a Numbered<State>,
     pub(crate) weight_names: &'a BTreeMap<String, WeightId>,
     pub(crate) state_names: &'a BTreeMap<String, StateId>,
 }
 
 impl Held<'_> {
     pub(crate) fn weight(&self, id: WeightId) -> Result<&Weight, BackendError> {
-        self.weights
-            .get(id.0)
-            .and_then(Option::as_ref)
-            .ok_or(BackendError::Unknown {
-                kind: "weight",
-                id: id.0,
-            })
+        self.weights.get(id.0)
     }
 
     pub(crate) fn state(&self, id: StateId) -> Result<&State, BackendError> {
-        self.states
-            .get(id.0)
-            .and_then(Option::as_ref)
-            .ok_or(BackendError::Unknown {
-                kind: "state",
-                id: id.0,
-            })
+        self.states.get(id.0)
     }
 }
 
