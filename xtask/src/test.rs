@@ -103,12 +103,8 @@ fn in_browsers(project: &Project, progress: &Progress) -> Result<Report> {
     browsers::all(project, progress)?;
     duckdb::library(project, progress)?;
     npm::ci(project, progress, "browser-tests")?;
-    wasm::build(
-        project,
-        progress,
-        &wasm::single_threaded(),
-        wasm::Optimize::No,
-    )?;
+    let variants = wasm::choose(&[])?;
+    wasm::build(project, progress, &variants, wasm::Optimize::No)?;
     web::build(project, progress)?;
     let started = Instant::now();
     let mut report = Report::new("browsers");

@@ -115,7 +115,7 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Variant>> {
         .collect()
 }
 
-/// The variants with one thread, which is what the tests and the comparison with other packages use.
+/// The variants with one thread, which is what the comparison with other packages uses.
 pub(crate) fn single_threaded() -> Vec<&'static Variant> {
     VARIANTS.iter().filter(|variant| !variant.threads).collect()
 }
