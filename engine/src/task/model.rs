@@ -252,7 +252,7 @@ impl Model {
     ) -> Result<BatchGeneration, TaskError> {
         match &self.runner {
             Runner::Causal(decoder) => Ok(BatchGeneration::new(decoder, prompts, options)?),
-            Runner::Encoder(_) => Err(self.wrong_kind("generate")),
+            _ => Err(self.wrong_kind("generate")),
         }
     }
 
@@ -264,7 +264,7 @@ impl Model {
         let tokenizer = self.tokenizer.as_ref();
         match &mut self.runner {
             Runner::Causal(decoder) => Ok(batch.next(decoder, tokenizer).await?),
-            Runner::Encoder(_) => Err(self.wrong_kind("generate")),
+            _ => Err(self.wrong_kind("generate")),
         }
     }
 
