@@ -1,9 +1,11 @@
 //! BERT (Devlin et al. 2018): a bidirectional encoder with learned positions and post-layer norms.
 
-use super::block::{Activation, Linear};
+use super::block::{
+    Activation, EncoderLayer, FeedForward, Linear, MultiHead, Norm, NormOrder, Residual, mask_bias,
+};
 use super::{BuiltModel, Config, ConfigError, Encoder, ModelError, ModelKind, Weights};
 use crate::format::Metadata;
-use crate::graph::op::{Binary, Unary};
+use crate::graph::op::Unary;
 use crate::graph::{Dim, GraphBuilder, ValueId};
 use crate::tensor::DataType;
 
@@ -145,15 +147,8 @@ fn build(
 
     let mut x = embed(&mut b, config, names, weights, ids, segments)?;
     let bias = mask_bias(&mut b, mask)?;
-    for layer in 0..config.layers {
-        let block = Block {
-            config,
-            names,
-            weights,
-            layer,
-            bias,
-        };
-        x = block.apply(&mut b, x)?;
+    for number in 0..config.layers {
+        x = layer(config, names, number).apply(&mut b, weights, x, Some(bias))?;
     }
     b.output("last_hidden_state", x)?;
     if weights.contains(&format!("{}.weight", names.pooler)) {
@@ -188,23 +183,7 @@ fn embed(
     let positions = b.slice_axis(table, 0, Dim::from(0), Dim::symbol("tokens"))?;
     let sum = b.add_values(words, segments)?;
     let sum = b.add_values(sum, positions)?;
-    layer_norm(b, config, weights, names.embedding_norm, sum)
-}
-
-/// 0 where the mask is 1 and far below any score where it is 0, as `[batch, 1, 1, tokens]`.
-fn mask_bias(b: &mut GraphBuilder, mask: ValueId) -> Result<ValueId, ModelError> {
-    let mask = b.cast(mask, DataType::F32)?;
-    let one = b.number(1.0)?;
-    let hidden = b.binary(Binary::Sub, mask, one)?;
-    let far = b.number(1e30)?;
-    let bias = b.mul(hidden, far)?;
-    let shape = vec![
-        Dim::symbol("batch"),
-        Dim::from(1),
-        Dim::from(1),
-        Dim::symbol("tokens"),
-    ];
-    Ok(b.reshape(bias, shape)?)
+    Norm::layer(config.hidden, config.epsilon).apply(b, weights, names.embedding_norm, sum)
 }
 
 /// `tanh(dense(first token))`
@@ -226,100 +205,34 @@ fn pool(
     Ok(b.unary(Unary::Tanh, dense)?)
 }
 
-fn layer_norm(
-    b: &mut GraphBuilder,
-    config: &BertConfig,
-    weights: &Weights<'_>,
-    name: &str,
-    x: ValueId,
-) -> Result<ValueId, ModelError> {
-    let scale = weights.vector(b, &format!("{name}.weight"), config.hidden)?;
-    let bias = weights.vector(b, &format!("{name}.bias"), config.hidden)?;
-    Ok(b.layer_normalization(x, scale, bias, config.epsilon)?)
-}
-
-struct Block<'a> {
-    config: &'a BertConfig,
-    names: &'a Names,
-    weights: &'a Weights<'a>,
-    layer: usize,
-    bias: ValueId,
-}
-
-impl Block<'_> {
-    fn apply(&self, b: &mut GraphBuilder, x: ValueId) -> Result<ValueId, ModelError> {
-        let attended = self.attention(b, x)?;
-        let sum = b.add_values(attended, x)?;
-        let x = layer_norm(
-            b,
-            self.config,
-            self.weights,
-            &self.name(self.names.attention_norm),
-            sum,
-        )?;
-        let up = self.linear(
-            b,
-            self.names.up,
-            x,
-            self.config.hidden,
-            self.config.feed_forward,
-        )?;
-        let active = self.config.activation.apply(b, up)?;
-        let down = self.linear(
-            b,
-            self.names.down,
-            active,
-            self.config.feed_forward,
-            self.config.hidden,
-        )?;
-        let sum = b.add_values(down, x)?;
-        layer_norm(
-            b,
-            self.config,
-            self.weights,
-            &self.name(self.names.output_norm),
-            sum,
-        )
-    }
-
-    fn attention(&self, b: &mut GraphBuilder, x: ValueId) -> Result<ValueId, ModelError> {
-        let (hidden, heads) = (self.config.hidden, self.config.heads);
-        let size = hidden / heads;
-        let mut part = |name: &str| -> Result<ValueId, ModelError> {
-            let y = self.linear(b, name, x, hidden, hidden)?;
-            let mut shape = b.shape(y)[..2].to_vec();
-            shape.extend([Dim::from(heads), Dim::from(size)]);
-            Ok(b.reshape(y, shape)?)
-        };
-        let q = part(self.names.query)?;
-        let k = part(self.names.key)?;
-        let v = part(self.names.value)?;
-        let k = b.transpose(k, &[0, 2, 1, 3])?;
-        let v = b.transpose(v, &[0, 2, 1, 3])?;
-        let scale = 1.0 / (size as f32).sqrt();
-        let out = b.attention([q, k, v], scale, None, Some(self.bias))?;
-        let shape = b.shape(x).to_vec();
-        let out = b.reshape(out, shape)?;
-        self.linear(b, self.names.attention_output, out, hidden, hidden)
-    }
-
-    fn linear(
-        &self,
-        b: &mut GraphBuilder,
-        name: &str,
-        x: ValueId,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<ValueId, ModelError> {
-        let linear = Linear {
-            name: &self.name(name),
-            inputs,
-            outputs,
-        };
-        linear.apply(b, self.weights, x)
-    }
-
-    fn name(&self, pattern: &str) -> String {
-        pattern.replace("{}", &self.layer.to_string())
+/// Layer number `number` with its names.
+fn layer(config: &BertConfig, names: &Names, number: usize) -> EncoderLayer {
+    let name = |pattern: &str| pattern.replace("{}", &number.to_string());
+    let head_size = config.hidden / config.heads;
+    EncoderLayer {
+        residual: Residual {
+            order: NormOrder::After,
+            norm: Norm::layer(config.hidden, config.epsilon),
+        },
+        attention: MultiHead {
+            query: name(names.query),
+            key: name(names.key),
+            value: name(names.value),
+            output: name(names.attention_output),
+            hidden: config.hidden,
+            heads: config.heads,
+            head_size,
+            scale: MultiHead::usual_scale(head_size),
+        },
+        attention_norm: name(names.attention_norm),
+        feed_forward: FeedForward {
+            gate: None,
+            up: name(names.up),
+            down: name(names.down),
+            hidden: config.hidden,
+            inner: config.feed_forward,
+            activation: config.activation,
+        },
+        feed_forward_norm: name(names.output_norm),
     }
 }

@@ -1,9 +1,23 @@
 //! Blocks that architectures share.
 
 mod activation;
+mod attention;
+mod encoder_layer;
+mod feed_forward;
 mod linear;
+mod mask;
+mod norm;
+mod relative_bias;
+mod residual;
 mod rope;
 
 pub use activation::Activation;
+pub use attention::MultiHead;
+pub use encoder_layer::EncoderLayer;
+pub use feed_forward::FeedForward;
 pub use linear::Linear;
+pub use mask::mask_bias;
+pub use norm::{Norm, NormKind};
+pub use relative_bias::{RelativeBias, positions};
+pub use residual::{NormOrder, Residual};
 pub use rope::{Rope, RopeScaling, RopeTables};
