@@ -38,6 +38,8 @@ pub enum SessionError {
     LostAgain(String),
     #[error("the graph has no output named {0}")]
     UnknownOutput(String),
+    #[error("the model has no part number {0}")]
+    UnknownPart(usize),
 }
 
 impl SessionError {
@@ -69,12 +71,15 @@ pub struct WeightSource {
     pub files: Vec<Rc<dyn ByteSource>>,
 }
 
-/// A graph with its weights on a device.
+/// One or several graphs with their weights on a device.
+///
+/// A model in parts (an encoder and a decoder) is several graphs over one copy of the weights; a state that two
+/// of them name is the same state, and so is how one hands on what the other needs.
 pub struct Session {
     device: Box<dyn Device>,
     backend: Box<dyn Backend>,
     source: WeightSource,
-    graph: Graph,
+    parts: Vec<Graph>,
     weights: Weights,
     states: States,
     plans: PlanCache,
@@ -90,14 +95,24 @@ impl Session {
         source: WeightSource,
         on_upload: OnUpload<'_>,
     ) -> Result<Session, SessionError> {
+        Session::open_parts(device, vec![graph], source, on_upload).await
+    }
+
+    /// The same for a model in parts, which [`Session::run_part`] numbers in this order.
+    pub async fn open_parts(
+        device: Box<dyn Device>,
+        parts: Vec<Graph>,
+        source: WeightSource,
+        on_upload: OnUpload<'_>,
+    ) -> Result<Session, SessionError> {
         let mut backend = device.open().await?;
-        let weights = upload::upload(backend.as_mut(), &graph, &source, on_upload).await?;
+        let weights = upload::upload(backend.as_mut(), &parts, &source, on_upload).await?;
         Ok(Session {
             device,
             backend,
             source,
-            states: States::new(&graph),
-            graph,
+            states: States::new(&parts),
+            parts,
             weights,
             plans: PlanCache::default(),
             recoveries: 0,
@@ -113,8 +128,9 @@ impl Session {
         self.backend.memory()
     }
 
+    /// The graph, or the first of several.
     pub fn graph(&self) -> &Graph {
-        &self.graph
+        &self.parts[0]
     }
 
     /// How often a lost device was replaced.
@@ -141,13 +157,29 @@ impl Session {
         inputs: &[(&str, &Tensor)],
         outputs: &[&str],
     ) -> Result<Vec<Tensor>, SessionError> {
+        self.run_part(0, bindings, inputs, outputs).await
+    }
+
+    /// Runs graph number `part` of a model in parts, as [`Session::run`] does the first. Only the states that it
+    /// names are sized by `bindings`.
+    pub async fn run_part(
+        &mut self,
+        part: usize,
+        bindings: &Bindings,
+        inputs: &[(&str, &Tensor)],
+        outputs: &[&str],
+    ) -> Result<Vec<Tensor>, SessionError> {
+        let graph = self
+            .parts
+            .get(part)
+            .ok_or(SessionError::UnknownPart(part))?;
         self.states
-            .fit(self.backend.as_mut(), bindings, &mut self.plans)?;
+            .fit(self.backend.as_mut(), part, bindings, &mut self.plans)?;
         let plan = self
             .plans
             .get(
                 self.backend.as_mut(),
-                &self.graph,
+                (part, graph),
                 bindings,
                 outputs,
                 &self.weights.ids,
@@ -167,10 +199,10 @@ impl Session {
         while self.in_a_row < MAX_RECOVERIES {
             self.in_a_row += 1;
             self.plans = PlanCache::default();
-            self.states = States::new(&self.graph);
+            self.states = States::new(&self.parts);
             let mut backend = self.device.open().await?;
             let mut go_on = |_| ControlFlow::Continue(());
-            match upload::upload(backend.as_mut(), &self.graph, &self.source, &mut go_on).await {
+            match upload::upload(backend.as_mut(), &self.parts, &self.source, &mut go_on).await {
                 Ok(weights) => {
                     self.backend = backend;
                     self.weights = weights;

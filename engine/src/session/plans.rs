@@ -8,10 +8,11 @@ use crate::graph::decompose::decompose;
 use crate::graph::pass::{fold_constants, fuse_elementwise, prune_inputs};
 use crate::graph::{Bindings, Graph};
 
-/// Decode, the sizes of prefill chunks (the largest with and without logits), and some to spare.
-const MAX_PLANS: usize = 10;
+/// Decode, the sizes of prefill chunks (the largest with and without logits), and some to spare for another part.
+const MAX_PLANS: usize = 12;
 
 struct Cached {
+    part: usize,
     bindings: Bindings,
     outputs: Vec<String>,
     plan: PlanId,
@@ -32,11 +33,11 @@ impl PlanCache {
         }
     }
 
-    /// The plan for these bindings and outputs, compiled if it is not there.
+    /// The plan of a part, by its number and graph, for these bindings and outputs; compiled if it is not there.
     pub(super) async fn get(
         &mut self,
         backend: &mut dyn Backend,
-        graph: &Graph,
+        (part, graph): (usize, &Graph),
         bindings: &Bindings,
         outputs: &[&str],
         weights: &BTreeMap<String, WeightId>,
@@ -44,10 +45,9 @@ impl PlanCache {
     ) -> Result<PlanId, SessionError> {
         self.clock += 1;
         let clock = self.clock;
-        let found = self
-            .plans
-            .iter_mut()
-            .find(|cached| cached.bindings == *bindings && cached.outputs == outputs);
+        let found = self.plans.iter_mut().find(|cached| {
+            cached.part == part && cached.bindings == *bindings && cached.outputs == outputs
+        });
         if let Some(cached) = found {
             cached.last_used = clock;
             return Ok(cached.plan);
@@ -61,6 +61,7 @@ impl PlanCache {
         let plan = backend.compile(&prepared, weights, states).await?;
         self.compilations += 1;
         self.plans.push(Cached {
+            part,
             bindings: bindings.clone(),
             outputs: outputs.iter().map(|&name| name.to_owned()).collect(),
             plan,

@@ -18,25 +18,16 @@ struct Template {
 }
 
 pub(super) struct States {
-    templates: Vec<Template>,
+    /// Of each part.
+    templates: Vec<Vec<Template>>,
     ids: BTreeMap<String, StateId>,
     shapes: BTreeMap<String, Vec<usize>>,
 }
 
 impl States {
-    pub(super) fn new(graph: &Graph) -> States {
-        let templates = graph
-            .states()
-            .filter_map(|(_, name, value)| {
-                Some(Template {
-                    name: name.to_owned(),
-                    data_type: value.element.plain()?,
-                    shape: value.shape.clone(),
-                })
-            })
-            .collect();
+    pub(super) fn new(parts: &[Graph]) -> States {
         States {
-            templates,
+            templates: parts.iter().map(templates).collect(),
             ids: BTreeMap::new(),
             shapes: BTreeMap::new(),
         }
@@ -46,15 +37,16 @@ impl States {
         &self.ids
     }
 
-    /// Makes the states as large as `bindings` ask. Plans refer to states, so a change clears them first.
+    /// Makes the states of a part as large as `bindings` ask. Plans refer to states, so a change clears them first.
     pub(super) fn fit(
         &mut self,
         backend: &mut dyn Backend,
+        part: usize,
         bindings: &Bindings,
         plans: &mut PlanCache,
     ) -> Result<(), SessionError> {
         let mut changed = false;
-        for template in &self.templates {
+        for template in &self.templates[part] {
             let bound: Result<Vec<Dim>, GraphError> = template
                 .shape
                 .iter()
@@ -87,6 +79,19 @@ impl States {
         }
         Ok(())
     }
+}
+
+fn templates(graph: &Graph) -> Vec<Template> {
+    graph
+        .states()
+        .filter_map(|(_, name, value)| {
+            Some(Template {
+                name: name.to_owned(),
+                data_type: value.element.plain()?,
+                shape: value.shape.clone(),
+            })
+        })
+        .collect()
 }
 
 fn only_grows(from: &[usize], to: &[usize]) -> bool {

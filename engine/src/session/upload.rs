@@ -15,24 +15,29 @@ pub(super) struct Weights {
     pub(super) ids: BTreeMap<String, WeightId>,
 }
 
-/// Uploads every weight of `graph`, in the order of the files so that reading is sequential.
+/// Uploads every weight that one of `parts` names, once and in the order of the files so that reading is sequential.
 pub(super) async fn upload(
     backend: &mut dyn Backend,
-    graph: &Graph,
+    parts: &[Graph],
     source: &WeightSource,
     on_upload: OnUpload<'_>,
 ) -> Result<Weights, SessionError> {
-    let mut wanted: Vec<(ValueId, &TensorEntry)> = Vec::new();
-    for (id, name, _) in graph.weights() {
-        wanted.push((id, source.checkpoint.get(name)?));
+    let mut usages: BTreeMap<&str, WeightUse> = BTreeMap::new();
+    for graph in parts {
+        for (id, name, _) in graph.weights() {
+            note(graph, id, usages.entry(name).or_default());
+        }
+    }
+    let mut wanted: Vec<(WeightUse, &TensorEntry)> = Vec::new();
+    for (name, usage) in usages {
+        wanted.push((usage, source.checkpoint.get(name)?));
     }
     wanted.sort_by_key(|(_, entry)| (entry.file, entry.offset));
     let total = wanted.iter().map(|(_, entry)| entry.bytes).sum();
     let mut done = 0;
     let mut ids = BTreeMap::new();
     let mut buffer = Vec::new();
-    for (value, entry) in wanted {
-        let usage = usage(graph, value);
+    for (usage, entry) in wanted {
         let id = backend.create_weight(&entry.name, entry.element, &entry.shape, usage)?;
         let file = &source.files[entry.file];
         let mut offset = 0;
@@ -53,8 +58,8 @@ pub(super) async fn upload(
     Ok(Weights { ids })
 }
 
-fn usage(graph: &Graph, weight: ValueId) -> WeightUse {
-    let mut usage = WeightUse::default();
+/// Adds to `usage` what a graph does with a weight.
+fn note(graph: &Graph, weight: ValueId, usage: &mut WeightUse) {
     for node in &graph.nodes {
         for (at, _) in node
             .inputs
@@ -72,5 +77,4 @@ fn usage(graph: &Graph, weight: ValueId) -> WeightUse {
             }
         }
     }
-    usage
 }
