@@ -146,6 +146,8 @@ pub enum Fault {
     Alignment(u64),
     #[error("data offset {offset} is no multiple of the alignment {alignment}")]
     Misaligned { offset: u64, alignment: u64 },
+    #[error("{rows} rows cannot be those of {parts} tensors of one size")]
+    Fused { rows: usize, parts: usize },
     #[error("the shape asks for {expected} bytes, the offsets give {got}")]
     Length { expected: u64, got: u64 },
     #[error("data offsets {begin}..{end} run backwards")]

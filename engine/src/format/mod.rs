@@ -1,4 +1,4 @@
-//! Readers of model files: safetensors (one file, or shards with an index) and GGUF v2 and v3.
+//! Readers of model files: safetensors (one file, or shards with an index), GGUF v2 and v3, and CTranslate2.
 //!
 //! Each reader turns a file's header into a [`Checkpoint`]: named tensors with element type, shape and
 //! byte range, and the file's metadata. Only the header is read; the weights stay where they are until
@@ -9,6 +9,7 @@
 //! [`FormatError`] that names file, tensor and offset.
 
 mod checkpoint;
+pub mod ctranslate2;
 mod error;
 pub mod gguf;
 mod header;
