@@ -61,6 +61,19 @@ impl Config {
         self.get(key).map_or(Ok(default), |_| self.size(key))
     }
 
+    /// A size that nothing confirms before memory grows with it, or whose products must stay small.
+    pub fn size_up_to(&self, key: &str, limit: usize) -> Result<usize, ConfigError> {
+        let size = self.size(key)?;
+        if size <= limit {
+            return Ok(size);
+        }
+        Err(ConfigError::Value {
+            key: key.into(),
+            got: size.to_string(),
+            wanted: "a size that a model could have",
+        })
+    }
+
     pub fn f32(&self, key: &str) -> Result<f32, ConfigError> {
         let value = self.need(key)?;
         value
@@ -92,6 +105,23 @@ impl Config {
         }
     }
 
+    /// A list of one size or more, as convolutions have a layer.
+    pub fn sizes(&self, key: &str, limit: usize) -> Result<Vec<usize>, ConfigError> {
+        const MOST: usize = 64;
+        let value = self.need(key)?;
+        let wanted = "a list of up to 64 sizes that a model could have";
+        let list = value
+            .as_array()
+            .filter(|list| (1..=MOST).contains(&list.len()));
+        let list = list.ok_or_else(|| wrong(key, value, wanted))?;
+        let size = |value: &Value| {
+            let size = usize::try_from(value.as_u64()?).ok()?;
+            (1..=limit).contains(&size).then_some(size)
+        };
+        let sizes: Option<Vec<usize>> = list.iter().map(size).collect();
+        sizes.ok_or_else(|| wrong(key, value, wanted))
+    }
+
     /// Token ids given as one number or a list of them.
     pub fn ids(&self, key: &str) -> Result<Vec<u32>, ConfigError> {
         let one = |value: &Value| {
@@ -105,6 +135,15 @@ impl Config {
             Some(Value::Array(list)) => list.iter().map(one).collect(),
             Some(value) => Ok(vec![one(value)?]),
         }
+    }
+}
+
+/// A token id of a field that may be missing, but holds no list of several.
+pub(super) fn one_id(config: &Config, key: &str) -> Result<Option<u32>, ConfigError> {
+    let ids = config.ids(key)?;
+    match (ids.as_slice(), config.get(key)) {
+        ([_, _, ..], Some(value)) => Err(wrong(key, value, "one token id")),
+        (ids, _) => Ok(ids.first().copied()),
     }
 }
 

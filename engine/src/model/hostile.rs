@@ -14,20 +14,28 @@ use crate::graph::pass::fold_constants;
 /// What a builder makes of a lie is good for the steps that follow, or is an error there.
 fn go_on(built: Result<BuiltModel, ModelError>) {
     let Ok(built) = built else { return };
+    if let ModelKind::EncoderDecoder(model) = &built.kind {
+        specialize_and_on(&model.encoder);
+    }
+    specialize_and_on(&built.graph);
+}
+
+fn specialize_and_on(graph: &Graph) {
     let sizes = [
         ("batch", 1),
         ("tokens", 2),
         ("rows", 2),
         ("positions", 2),
         ("capacity", 4),
+        ("source", 3),
     ];
-    let symbols = built.graph.symbols();
+    let symbols = graph.symbols();
     let bindings: Bindings = sizes
         .into_iter()
         .filter(|(name, _)| symbols.contains(*name))
         .map(|(name, size)| (name.to_owned(), size))
         .collect();
-    if let Ok(graph) = built.graph.specialize(&bindings) {
+    if let Ok(graph) = graph.specialize(&bindings) {
         let _ = fold_constants(&graph);
         let _ = decompose(&graph, |_, _| false);
     }

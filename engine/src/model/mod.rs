@@ -5,10 +5,12 @@ pub mod bert;
 pub mod block;
 mod config;
 mod decoder;
+mod encoder_decoder;
 #[cfg(test)]
 mod hostile;
 pub mod llama;
 pub mod qwen2;
+pub mod t5;
 mod weights;
 
 pub use config::{Config, ConfigError};
@@ -42,7 +44,7 @@ pub enum ModelError {
 }
 
 /// The names of the architectures there are, as `model_type` and `general.architecture` have them.
-pub const KNOWN: &[&str] = &["bert", "llama", "qwen2"];
+pub const KNOWN: &[&str] = &["bert", "llama", "qwen2", "t5"];
 
 /// A model as a graph with symbols, and what a session must know to run it.
 #[derive(Debug)]
@@ -65,6 +67,9 @@ pub enum ModelKind {
     /// Runs once from named tensors to named tensors, without states: images in, classes or boxes out.
     /// The graph's own inputs and outputs say which.
     Feedforward(Feedforward),
+    /// Reads a source once and predicts tokens after it. The built model's graph is the decoder, with the inputs
+    /// and the output of [`ModelKind::CausalLm`] and attention to the source.
+    EncoderDecoder(EncoderDecoder),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +104,27 @@ impl Feedforward {
     }
 }
 
+#[derive(Clone, Debug)]
+pub struct EncoderDecoder {
+    /// The graph that reads a source: output `encoder_last_hidden_state [batch, positions, hidden]`, states
+    /// `cross_k.N` and `cross_v.N`, which the decoder's attention to the source reads.
+    pub encoder: Graph,
+    pub decoder: CausalLm,
+    pub source: SourceKind,
+    /// The token that a text begins with, where the config names one.
+    pub start_id: Option<u32>,
+}
+
+/// What an encoder-decoder reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// `input_ids` and `attention_mask`, i32 `[batch, tokens]`; states of `source` positions, of which the decoder's
+    /// `encoder_attention_mask [batch, source]` (i32) tells the ones that count.
+    Tokens { max_tokens: usize },
+    /// `input_features [batch, channels, frames]`, f32, always whole.
+    Features { channels: usize, frames: usize },
+}
+
 /// What a builder may be asked for.
 #[derive(Clone, Debug, Default)]
 pub struct BuildOptions {
@@ -125,6 +151,7 @@ pub fn from_config(
         "bert" => bert::from_config(config, &weights),
         "llama" => llama::from_config(config, &weights, options),
         "qwen2" => qwen2::from_config(config, &weights, options),
+        "t5" => t5::from_config(config, &weights, options),
         other => Err(ModelError::UnknownArchitecture(other.to_owned())),
     }
 }

@@ -78,10 +78,55 @@ impl<'a> Weights<'a> {
         entry.shape.first().copied()
     }
 
+    /// The second dimension of a tensor.
+    pub fn columns(&self, name: &str) -> Option<usize> {
+        let entry = self.checkpoint.find(&self.full(name))?;
+        entry.shape.get(1).copied()
+    }
+
+    /// A filter that the checkpoint has as `stored`, as the four dimensions that `conv2d` takes: one over time,
+    /// `[outputs, inputs, kernel]`, gets a height of 1. A graph may group a weight's elements in another shape than the file.
+    pub fn filter(
+        &self,
+        b: &mut GraphBuilder,
+        name: &str,
+        stored: &[usize],
+    ) -> Result<ValueId, ModelError> {
+        let float = |element: ElementType| element.plain().is_some_and(DataType::is_float);
+        let mut shape = stored.to_vec();
+        while shape.len() < 4 {
+            shape.insert(2, 1);
+        }
+        self.add_as(b, name, stored, &shape, float)
+    }
+
+    /// A tensor of any shape in f32 (f16 and bf16 ones are cast).
+    pub fn tensor(
+        &self,
+        b: &mut GraphBuilder,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<ValueId, ModelError> {
+        let float = |element: ElementType| element.plain().is_some_and(DataType::is_float);
+        let id = self.add(b, name, shape, float)?;
+        Ok(b.cast(id, DataType::F32)?)
+    }
+
     fn add(
         &self,
         b: &mut GraphBuilder,
         name: &str,
+        shape: &[usize],
+        fits: impl Fn(ElementType) -> bool,
+    ) -> Result<ValueId, ModelError> {
+        self.add_as(b, name, shape, shape, fits)
+    }
+
+    fn add_as(
+        &self,
+        b: &mut GraphBuilder,
+        name: &str,
+        stored: &[usize],
         shape: &[usize],
         fits: impl Fn(ElementType) -> bool,
     ) -> Result<ValueId, ModelError> {
@@ -92,13 +137,13 @@ impl<'a> Weights<'a> {
                 name,
             });
         };
-        if entry.shape != shape || !fits(entry.element) {
+        if entry.shape != stored || !fits(entry.element) {
             return Err(ModelError::TensorShape {
                 file: self.checkpoint.file.clone(),
                 name,
                 element: entry.element,
                 got: entry.shape.clone(),
-                wanted: shape.to_vec(),
+                wanted: stored.to_vec(),
             });
         }
         Ok(b.weight(&name, entry.element, shape)?)

@@ -22,23 +22,26 @@ pub(super) async fn upload(
     source: &WeightSource,
     on_upload: OnUpload<'_>,
 ) -> Result<Weights, SessionError> {
-    let mut usages: BTreeMap<&str, WeightUse> = BTreeMap::new();
+    // The graph may group a weight's elements in another shape than the file.
+    let mut wanted: BTreeMap<&str, (WeightUse, Vec<usize>)> = BTreeMap::new();
     for graph in parts {
-        for (id, name, _) in graph.weights() {
-            note(graph, id, usages.entry(name).or_default());
+        for (id, name, value) in graph.weights() {
+            let (usage, shape) = wanted.entry(name).or_default();
+            *shape = value.fixed_shape()?;
+            note(graph, id, usage);
         }
     }
-    let mut wanted: Vec<(WeightUse, &TensorEntry)> = Vec::new();
-    for (name, usage) in usages {
-        wanted.push((usage, source.checkpoint.get(name)?));
+    let mut order: Vec<(&TensorEntry, WeightUse, Vec<usize>)> = Vec::new();
+    for (name, (usage, shape)) in wanted {
+        order.push((source.checkpoint.get(name)?, usage, shape));
     }
-    wanted.sort_by_key(|(_, entry)| (entry.file, entry.offset));
-    let total = wanted.iter().map(|(_, entry)| entry.bytes).sum();
+    order.sort_by_key(|(entry, ..)| (entry.file, entry.offset));
+    let total = order.iter().map(|(entry, ..)| entry.bytes).sum();
     let mut done = 0;
     let mut ids = BTreeMap::new();
     let mut buffer = Vec::new();
-    for (usage, entry) in wanted {
-        let id = backend.create_weight(&entry.name, entry.element, &entry.shape, usage)?;
+    for (entry, usage, shape) in order {
+        let id = backend.create_weight(&entry.name, entry.element, &shape, usage)?;
         let file = &source.files[entry.file];
         let mut offset = 0;
         while offset < entry.bytes {

@@ -1,9 +1,12 @@
 //! Token by token: a causal model with its KV state, which is reused as far as the next context agrees with the last.
 //! Several contexts may be rows of one batch: they share the reading of the weights.
 
+use std::rc::Rc;
+
+use super::source::{Reader, Source};
 use crate::backend::BackendError;
 use crate::graph::Bindings;
-use crate::model::{CausalLm, MAX_CHUNK};
+use crate::model::{CausalLm, MAX_CHUNK, SourceKind};
 use crate::session::{Session, SessionError};
 use crate::tensor::Tensor;
 
@@ -29,6 +32,8 @@ pub struct Decoder {
     /// Of each row of the state: the tokens whose keys and values are in it.
     cached: Vec<Vec<u32>>,
     capacity: usize,
+    /// Of an encoder-decoder: what it reads.
+    reader: Option<Reader>,
 }
 
 /// The tokens of a row's context that a run takes: `count` from `at` on.
@@ -45,6 +50,43 @@ impl Decoder {
             model,
             cached: Vec::new(),
             capacity: 0,
+            reader: None,
+        }
+    }
+
+    /// The decoder of an encoder-decoder, whose encoder is the session's second part. It goes on from a source, which
+    /// [`Decoder::set_source`] says, and in batches of one.
+    pub fn reading(session: Session, model: CausalLm, kind: SourceKind) -> Decoder {
+        Decoder {
+            reader: Some(Reader::new(kind)),
+            ..Decoder::new(session, model)
+        }
+    }
+
+    /// What an encoder-decoder reads; `None` for a model that only goes on.
+    pub fn source_kind(&self) -> Option<SourceKind> {
+        self.reader.as_ref().map(Reader::kind)
+    }
+
+    /// Goes on from another source; the next call reads it. Nothing happens if it is the one at hand.
+    pub fn set_source(&mut self, source: &Rc<Source>) {
+        if let Some(reader) = &mut self.reader
+            && reader.set(source)
+        {
+            self.reset();
+        }
+    }
+
+    /// Reads the source at hand (again) and gives these outputs of the encoder.
+    pub async fn encode(&mut self, outputs: &[&str]) -> Result<Vec<Tensor>, DecodeError> {
+        loop {
+            let results = match &mut self.reader {
+                Some(reader) => reader.read(&mut self.session, outputs).await,
+                None => return Err(DecodeError::NoSource),
+            };
+            if let Some(results) = self.recovered(results).await? {
+                return Ok(results);
+            }
         }
     }
 
@@ -94,6 +136,15 @@ impl Decoder {
     ) -> Result<Vec<Option<Advance>>, DecodeError> {
         for context in contexts.iter().flatten() {
             self.check(context)?;
+        }
+        if self.must_read()? {
+            self.encode(&[]).await?;
+            let read = |context: &&[u32]| Advance::Prefilled {
+                done: 0,
+                total: context.len(),
+            };
+            let contexts = contexts.iter();
+            return Ok(contexts.map(|context| context.as_ref().map(read)).collect());
         }
         self.set_rows(contexts.len());
         let rests = contexts.iter().enumerate().map(|(row, context)| {
@@ -170,6 +221,9 @@ impl Decoder {
         self.set_rows(1);
         let mut given = 0;
         while given < context.len() {
+            if self.must_read()? {
+                self.encode(&[]).await?;
+            }
             let at = self.cached[0].len();
             let (size, count) = next_chunk(context.len() - at);
             let rows: Vec<i32> = (0..size).map(|row| row.min(count - 1) as i32).collect();
@@ -202,6 +256,17 @@ impl Decoder {
         self.cached.iter_mut().for_each(Vec::clear);
     }
 
+    /// Whether the source has to be read before the decoder can go on.
+    fn must_read(&self) -> Result<bool, DecodeError> {
+        match &self.reader {
+            None => Ok(false),
+            Some(reader) => match reader.is_ready() {
+                None => Err(DecodeError::NoSource),
+                Some(ready) => Ok(!ready),
+            },
+        }
+    }
+
     /// A batch of another size has another state, with nothing in it.
     fn set_rows(&mut self, rows: usize) {
         if self.cached.len() != rows {
@@ -221,7 +286,7 @@ impl Decoder {
         let batch = chunks.len();
         let ends = chunks.iter().map(|chunk| chunk.at + chunk.count);
         self.capacity = self.wanted_capacity(ends.max().unwrap_or(0));
-        let bindings = Bindings::from([
+        let mut bindings = Bindings::from([
             ("batch".to_owned(), batch),
             ("tokens".to_owned(), size),
             ("positions".to_owned(), batch * size),
@@ -239,22 +304,23 @@ impl Decoder {
         let position: Vec<i32> = chunks.iter().map(|chunk| chunk.at as i32).collect();
         let position = Tensor::from_i32(&[batch], &position)?;
         let rows = Tensor::from_i32(&[rows.len()], rows)?;
+        let beside = match &self.reader {
+            Some(reader) => reader.beside(&mut bindings)?,
+            None => None,
+        };
+        let mut inputs = vec![
+            ("input_ids", &ids),
+            ("position", &position),
+            ("rows", &rows),
+        ];
+        if let Some((name, tensor)) = &beside {
+            inputs.push((name, tensor));
+        }
         // Until the run has succeeded, only what was there before is certain.
         for (cached, chunk) in self.cached.iter_mut().zip(chunks) {
             cached.truncate(chunk.at);
         }
-        let results = self
-            .session
-            .run(
-                &bindings,
-                &[
-                    ("input_ids", &ids),
-                    ("position", &position),
-                    ("rows", &rows),
-                ],
-                outputs,
-            )
-            .await?;
+        let results = self.session.run(&bindings, &inputs, outputs).await?;
         for ((context, chunk), cached) in contexts.iter().zip(chunks).zip(&mut self.cached) {
             if let Some(context) = context {
                 cached.extend_from_slice(&context[chunk.at..][..chunk.count]);
@@ -272,6 +338,9 @@ impl Decoder {
             Ok(results) => Ok(Some(results)),
             Err(SessionError::Backend(BackendError::DeviceLost(reason))) => {
                 self.reset();
+                if let Some(reader) = &mut self.reader {
+                    reader.forget();
+                }
                 self.session.recover(&reason).await?;
                 Ok(None)
             }
@@ -314,6 +383,8 @@ impl Decoder {
 pub enum DecodeError {
     #[error("there are no tokens to go on from")]
     Empty,
+    #[error("there is no source to go on from")]
+    NoSource,
     #[error("{tokens} tokens are more than the context of {limit}")]
     ContextFull { tokens: usize, limit: usize },
     #[error("token id {id} is outside the vocabulary of {vocabulary}")]

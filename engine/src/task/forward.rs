@@ -1,10 +1,13 @@
 //! A model's graph run as it is on named tensors: what a parity check feeds and compares.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::decoder::{DecodeError, Decoder};
 use super::encoder::{EncoderRunner, run_recovering};
+use super::source::Source;
 use crate::graph::Bindings;
+use crate::model::SourceKind;
 use crate::session::SessionError;
 use crate::tensor::{DataType, Tensor, TensorError};
 
@@ -52,6 +55,77 @@ pub(super) async fn causal(
     }
     let logits = Tensor::from_f32(&[batch, tokens, vocabulary], &logits)?;
     Ok(Named::from([("logits".to_owned(), logits)]))
+}
+
+/// An encoder-decoder: its encoder's inputs, and `decoder_input_ids [batch, tokens]` where logits are wanted →
+/// `encoder_last_hidden_state [batch, positions, hidden]`, `logits [batch, tokens, vocabulary]`.
+pub(super) async fn reading(
+    decoder: &mut Decoder,
+    kind: SourceKind,
+    inputs: &Named,
+    outputs: &[String],
+) -> Result<Named, ForwardError> {
+    const ENCODED: &str = "encoder_last_hidden_state";
+    const LOGITS: &str = "logits";
+    let known = [ENCODED, LOGITS];
+    if let Some(name) = outputs.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(ForwardError::UnknownOutput(name.clone()));
+    }
+    let wants = |name: &str| outputs.is_empty() || outputs.iter().any(|wanted| wanted == name);
+    let sources = Source::rows(kind, inputs)?;
+    let batch = sources.len();
+    let ids = match inputs.get("decoder_input_ids") {
+        Some(ids) => Some(ids),
+        None if wants(LOGITS) => return Err(ForwardError::Missing("decoder_input_ids".into())),
+        None => None,
+    };
+    let tokens = match ids.map(|ids| (ids, ids.shape())) {
+        Some((_, &[rows, tokens])) if rows == batch => tokens,
+        Some((ids, _)) => {
+            let wanted = format!("[{batch}, tokens]");
+            return Err(shape_fault("decoder_input_ids", ids, &wanted));
+        }
+        None => 0,
+    };
+    let ids = match ids {
+        Some(ids) => token_ids("decoder_input_ids", ids)?,
+        None => Vec::new(),
+    };
+    let vocabulary = decoder.model().vocabulary;
+    let (mut encoded, mut logits) = (Vec::new(), Vec::new());
+    let mut positions = 0;
+    let mut hidden = 0;
+    for (row, source) in sources.into_iter().enumerate() {
+        let given = match &source {
+            Source::Tokens { ids, .. } => Some(ids.len()),
+            Source::Features(_) => None,
+        };
+        decoder.set_source(&Rc::new(source));
+        if wants(ENCODED) {
+            let results = decoder.encode(&[ENCODED]).await?;
+            for state in &results {
+                // What was padded for the encoder is cut off again.
+                positions = given.unwrap_or(state.shape()[1]);
+                hidden = state.shape()[2];
+                encoded.extend_from_slice(&state.as_f32()?[..positions * hidden]);
+            }
+        }
+        if wants(LOGITS) {
+            let row = &ids[row * tokens..][..tokens];
+            let each = |_, rows: &[f32]| logits.extend_from_slice(rows);
+            decoder.logits(row, each).await?;
+        }
+    }
+    let mut results = Named::new();
+    if wants(ENCODED) {
+        let encoded = Tensor::from_f32(&[batch, positions, hidden], &encoded)?;
+        results.insert(ENCODED.to_owned(), encoded);
+    }
+    if wants(LOGITS) {
+        let logits = Tensor::from_f32(&[batch, tokens, vocabulary], &logits)?;
+        results.insert(LOGITS.to_owned(), logits);
+    }
+    Ok(results)
 }
 
 /// An encoder: `input_ids`, and where given `attention_mask` and `token_type_ids`, each `[batch, tokens]` → the graph's outputs.

@@ -1,7 +1,10 @@
 //! Text from a causal model, a token at a time.
 
+use std::rc::Rc;
+
 use super::decoder::{Advance, DecodeError, Decoder};
 use super::sampling::{Choice, Sampler, SamplingError, SamplingParams};
+use super::source::Source;
 use super::stop::{StopError, StopStrings};
 use super::text_stream::TextStream;
 use crate::input::tokenizer::{Tokenizer, TokenizerError};
@@ -76,6 +79,8 @@ pub enum GenerateError {
 
 /// A generation under way. Drop it to stop.
 pub struct Generation {
+    /// What an encoder-decoder reads.
+    source: Option<Rc<Source>>,
     context: Vec<u32>,
     prompt_tokens: usize,
     cached_tokens: usize,
@@ -102,6 +107,21 @@ impl Generation {
         Generation::prepare(decoder.model(), prompt, cached_tokens, options)
     }
 
+    /// Prepares to go on from `prompt` after a source, as an encoder-decoder does.
+    ///
+    /// # Errors
+    /// As [`Generation::new`].
+    pub fn after(
+        decoder: &Decoder,
+        source: Source,
+        prompt: Vec<u32>,
+        options: &GenerateOptions,
+    ) -> Result<Generation, GenerateError> {
+        let mut generation = Generation::prepare(decoder.model(), prompt, 0, options)?;
+        generation.source = Some(Rc::new(source));
+        Ok(generation)
+    }
+
     pub(super) fn prepare(
         model: &CausalLm,
         prompt: Vec<u32>,
@@ -120,6 +140,7 @@ impl Generation {
             .into());
         }
         Ok(Generation {
+            source: None,
             prompt_tokens: prompt.len(),
             cached_tokens,
             max_tokens: options.max_tokens,
@@ -166,6 +187,9 @@ impl Generation {
         }
         if let Some(end) = self.finish() {
             return Ok(end);
+        }
+        if let Some(source) = &self.source {
+            decoder.set_source(source);
         }
         let advance = decoder.advance(&self.context).await?;
         self.take(decoder.model(), tokenizer, advance)

@@ -15,6 +15,7 @@ mod prompt;
 mod random;
 pub mod sampling;
 pub mod score;
+pub mod source;
 pub mod stop;
 pub mod text_stream;
 

@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use super::batch::BatchGeneration;
 use super::chat::{Message, MessagesError};
 use super::checkpoint::{self, CheckpointError, ModelFiles};
-use super::decoder::Decoder;
+use super::decoder::{DecodeError, Decoder};
 use super::encoder::{EncodeError, EncoderRunner};
 use super::feedforward::FeedforwardRunner;
 use super::forward::{self, ForwardError, Named};
 use super::generate::{Event, GenerateError, GenerateOptions, Generation};
 use super::pooling::{Pooling, PoolingError, pooling_folder};
 use super::score::{ScoreError, TokenScore, score};
+use super::source::Source;
 use crate::backend::{BackendInfo, Device, MemoryUse};
 use crate::format::{Checkpoint, Metadata};
 use crate::input::chat_template::{ChatOptions, ChatTemplate, ChatTemplateError};
 use crate::input::tokenizer::{Tokenizer, TokenizerConfig, TokenizerError};
-use crate::model::{BuildOptions, ModelKind};
+use crate::model::{BuildOptions, ModelKind, SourceKind};
 use crate::session::{OnUpload, Session, SessionError};
 use crate::tensor::ElementType;
 
@@ -51,6 +52,10 @@ pub enum TaskError {
     NoTokenizer,
     #[error("the model's files have no chat template")]
     NoTemplate,
+    #[error("the model's config names no token that a text begins with")]
+    NoStart,
+    #[error("one source at a time can be gone on from")]
+    OneSource,
     #[error("the prompt's {tokens} tokens leave no room in the context of {limit}")]
     ContextFull { tokens: usize, limit: usize },
     #[error(transparent)]
@@ -88,6 +93,7 @@ pub struct ModelFacts {
 }
 
 enum Runner {
+    /// An encoder-decoder's too, whose decoder reads a source.
     Causal(Box<Decoder>),
     Encoder(Box<EncoderRunner>),
     Feedforward(Box<FeedforwardRunner>),
@@ -102,6 +108,8 @@ pub struct Embedding {
 
 /// A model on a device, with its tokenizer and templates.
 pub struct Model {
+    /// The token that an encoder-decoder's texts begin with.
+    start_id: Option<u32>,
     facts: ModelFacts,
     tokenizer: Option<Tokenizer>,
     template: Option<ChatTemplate>,
@@ -130,9 +138,20 @@ impl Model {
             open.built.architecture,
             &open.built.kind,
         );
-        let session = Session::open(device, open.built.graph, open.source, on_upload).await?;
-        let runner = match open.built.kind {
+        let mut kind = open.built.kind;
+        let mut parts = vec![open.built.graph];
+        let mut start_id = None;
+        if let ModelKind::EncoderDecoder(model) = &mut kind {
+            parts.push(std::mem::take(&mut model.encoder));
+            start_id = model.start_id;
+        }
+        let session = Session::open_parts(device, parts, open.source, on_upload).await?;
+        let runner = match kind {
             ModelKind::CausalLm(model) => Runner::Causal(Box::new(Decoder::new(session, model))),
+            ModelKind::EncoderDecoder(model) => {
+                let decoder = Decoder::reading(session, model.decoder, model.source);
+                Runner::Causal(Box::new(decoder))
+            }
             ModelKind::Encoder(model) => {
                 Runner::Encoder(Box::new(EncoderRunner::new(session, model)))
             }
@@ -141,6 +160,7 @@ impl Model {
             }
         };
         Ok(Model {
+            start_id,
             facts,
             tokenizer,
             template,
@@ -184,11 +204,12 @@ impl Model {
 
     /// Whether the model can chat: it predicts tokens and its files have a template.
     pub fn can_chat(&self) -> bool {
-        self.template.is_some() && matches!(self.runner, Runner::Causal(_))
+        self.template.is_some() && self.can_generate()
     }
 
+    /// Whether the model makes text of text.
     pub fn can_generate(&self) -> bool {
-        matches!(self.runner, Runner::Causal(_))
+        matches!(&self.runner, Runner::Causal(decoder) if !reads_features(decoder))
     }
 
     pub fn can_embed(&self) -> bool {
@@ -223,16 +244,58 @@ impl Model {
         Ok(tokenizer.encode(&text, false)?)
     }
 
-    /// Prepares a generation that goes on from `prompt`; [`Model::step`] drives it.
+    /// Prepares a generation that goes on from `prompt`; [`Model::step`] drives it. An encoder-decoder reads
+    /// the prompt and begins a text of its own.
     pub fn generate(
         &self,
         prompt: Vec<u32>,
         options: &GenerateOptions,
     ) -> Result<Generation, TaskError> {
-        match &self.runner {
-            Runner::Causal(decoder) => Ok(Generation::new(decoder, prompt, options)?),
-            _ => Err(self.wrong_kind("generate")),
+        let Runner::Causal(decoder) = &self.runner else {
+            return Err(self.wrong_kind("generate"));
+        };
+        match decoder.source_kind() {
+            None => Ok(Generation::new(decoder, prompt, options)?),
+            Some(SourceKind::Features { .. }) => Err(self.wrong_kind("generate")),
+            Some(SourceKind::Tokens { max_tokens }) => {
+                if prompt.is_empty() {
+                    return Err(GenerateError::from(DecodeError::Empty).into());
+                }
+                if prompt.len() > max_tokens {
+                    return Err(TaskError::ContextFull {
+                        tokens: prompt.len(),
+                        limit: max_tokens,
+                    });
+                }
+                let start = self.start_id.ok_or(TaskError::NoStart)?;
+                let source = Source::tokens(&prompt);
+                Ok(Generation::after(decoder, source, vec![start], options)?)
+            }
         }
+    }
+
+    /// Prepares a generation of an encoder-decoder over its encoder's inputs by name, of one batch row, that goes on
+    /// from `prompt` (the model's own beginning, if that is empty).
+    pub fn generate_from(
+        &self,
+        source: &Named,
+        prompt: Vec<u32>,
+        options: &GenerateOptions,
+    ) -> Result<Generation, TaskError> {
+        let (decoder, kind) = match &self.runner {
+            Runner::Causal(decoder) => (decoder, decoder.source_kind()),
+            _ => return Err(self.wrong_kind("generate from a source")),
+        };
+        let kind = kind.ok_or_else(|| self.wrong_kind("generate from a source"))?;
+        let mut rows = Source::rows(kind, source)?;
+        let (Some(source), true) = (rows.pop(), rows.is_empty()) else {
+            return Err(TaskError::OneSource);
+        };
+        let prompt = match prompt.is_empty() {
+            true => vec![self.start_id.ok_or(TaskError::NoStart)?],
+            false => prompt,
+        };
+        Ok(Generation::after(decoder, source, prompt, options)?)
     }
 
     /// Does one chunk of a generation's prompt or one of its tokens.
@@ -251,7 +314,9 @@ impl Model {
         options: &GenerateOptions,
     ) -> Result<BatchGeneration, TaskError> {
         match &self.runner {
-            Runner::Causal(decoder) => Ok(BatchGeneration::new(decoder, prompts, options)?),
+            Runner::Causal(decoder) if decoder.source_kind().is_none() => {
+                Ok(BatchGeneration::new(decoder, prompts, options)?)
+            }
             _ => Err(self.wrong_kind("generate")),
         }
     }
@@ -271,7 +336,9 @@ impl Model {
     /// Negative log-likelihoods of `ids[1..]`, each after the ids before it.
     pub async fn score(&mut self, ids: &[u32]) -> Result<Vec<TokenScore>, TaskError> {
         match &mut self.runner {
-            Runner::Causal(decoder) => Ok(score(decoder, ids).await?),
+            Runner::Causal(decoder) if decoder.source_kind().is_none() => {
+                Ok(score(decoder, ids).await?)
+            }
             _ => Err(self.wrong_kind("score")),
         }
     }
@@ -319,7 +386,10 @@ impl Model {
         outputs: &[String],
     ) -> Result<Named, TaskError> {
         Ok(match &mut self.runner {
-            Runner::Causal(decoder) => forward::causal(decoder, inputs, outputs).await?,
+            Runner::Causal(decoder) => match decoder.source_kind() {
+                None => forward::causal(decoder, inputs, outputs).await?,
+                Some(kind) => forward::reading(decoder, kind, inputs, outputs).await?,
+            },
             Runner::Encoder(runner) => forward::encoder(runner, inputs, outputs).await?,
             Runner::Feedforward(runner) => runner.run(inputs, outputs).await?,
         })
@@ -331,6 +401,11 @@ impl Model {
             task,
         }
     }
+}
+
+/// Whether a decoder's source is no text.
+fn reads_features(decoder: &Decoder) -> bool {
+    matches!(decoder.source_kind(), Some(SourceKind::Features { .. }))
 }
 
 async fn read_tokenizer(
@@ -380,6 +455,9 @@ fn facts(checkpoint: &Checkpoint, architecture: &'static str, kind: &ModelKind) 
     let most = weights.into_iter().max_by_key(|(_, elements)| *elements);
     let (context_length, vocabulary) = match kind {
         ModelKind::CausalLm(model) => (model.context_length, model.vocabulary),
+        ModelKind::EncoderDecoder(model) => {
+            (model.decoder.context_length, model.decoder.vocabulary)
+        }
         ModelKind::Encoder(model) => (model.max_tokens, 0),
         ModelKind::Feedforward(model) => (model.limit("tokens").unwrap_or(0), 0),
     };

@@ -11,7 +11,9 @@ use crate::format::{Checkpoint, Parsed, gguf, safetensors};
 use crate::graph::decompose::decompose;
 use crate::graph::pass::{fold_constants, fuse_elementwise};
 use crate::graph::{Bindings, Graph, Source};
-use crate::model::{self, BuildOptions, Config, Feedforward, KNOWN, ModelKind};
+use crate::model::{
+    self, BuildOptions, Config, EncoderDecoder, Feedforward, KNOWN, ModelKind, SourceKind,
+};
 
 fn folders(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     if folder.join("reference.json").is_file() {
@@ -79,27 +81,88 @@ fn check(folder: &Path, config: &Config) {
     let weights = Opened::read(&folder.join("model.safetensors"));
     let reference = Opened::read(&folder.join("reference.safetensors"));
     let built = model::from_config(config, &weights.checkpoint, &BuildOptions::default()).unwrap();
+    let mut states = Vec::new();
     let (given, bindings) = match &built.kind {
         ModelKind::Encoder(_) => encoder_inputs(&reference),
-        ModelKind::CausalLm(_) => causal_inputs(&reference),
+        ModelKind::CausalLm(_) => causal_inputs(&reference, "in.input_ids"),
         ModelKind::Feedforward(model) => feedforward_inputs(&reference, &built.graph, model),
+        ModelKind::EncoderDecoder(model) => {
+            let (mut given, mut bindings) = causal_inputs(&reference, "in.decoder_input_ids");
+            let (source, sizes, mask) = source_inputs(&reference, model);
+            let encoder = &model.encoder;
+            let left = hold(folder, encoder, &sizes, &weights, &source, &[], &reference);
+            states.extend(left);
+            assert!(!states.is_empty());
+            if let Some(mask) = mask {
+                bindings.insert("source".into(), mask.shape()[1]);
+                given.push(("encoder_attention_mask".into(), mask));
+            }
+            (given, bindings)
+        }
     };
-    let graph = built.graph.specialize(&bindings).unwrap();
+    let graph = &built.graph;
+    hold(
+        folder, graph, &bindings, &weights, &given, &states, &reference,
+    );
+}
+
+/// What an encoder takes, its symbols, and the mask that its decoder then needs.
+fn source_inputs(
+    reference: &Opened,
+    model: &EncoderDecoder,
+) -> (Vec<(String, Tensor)>, Bindings, Option<Tensor>) {
+    let mut sizes = Bindings::new();
+    if let SourceKind::Features { .. } = model.source {
+        let features = reference.tensor("in.input_features");
+        sizes.insert("batch".into(), features.shape()[0]);
+        return (vec![("input_features".into(), features)], sizes, None);
+    }
+    let ids = reference.integers("in.input_ids");
+    let mask = reference.integers("in.attention_mask");
+    // The states have more room than the source takes.
+    let [batch, tokens] = [ids.shape()[0], ids.shape()[1]];
+    let room = tokens + 2;
+    let mut wide = vec![0; batch * room];
+    for (row, mask) in mask.as_i32().unwrap().chunks(tokens).enumerate() {
+        wide[row * room..][..tokens].copy_from_slice(mask);
+    }
+    for (name, size) in [("batch", batch), ("tokens", tokens), ("source", room)] {
+        sizes.insert(name.into(), size);
+    }
+    let given = vec![("input_ids".into(), ids), ("attention_mask".into(), mask)];
+    (given, sizes, Some(i(&[batch, room], &wide)))
+}
+
+/// Holds a graph's outputs against the reference, as it was built and as passes change it. Gives the states
+/// that it leaves.
+fn hold(
+    folder: &Path,
+    graph: &Graph,
+    bindings: &Bindings,
+    weights: &Opened,
+    given: &[(String, Tensor)],
+    states: &[(String, Tensor)],
+    reference: &Opened,
+) -> BTreeMap<String, Tensor> {
+    let graph = graph.specialize(bindings).unwrap();
     let folded = fold_constants(&graph).unwrap();
     let fused = fuse_elementwise(&folded).unwrap();
     let parts = decompose(&graph, |_, _| false).unwrap();
+    let mut left = BTreeMap::new();
     for (kind, graph) in [
+        ("decomposed", &parts),
         ("built", &graph),
         ("folded and fused", &fused),
-        ("decomposed", &parts),
     ] {
-        let mut outputs = outputs(graph, &weights, &given);
+        let evaluated = evaluated(graph, weights, given, states);
+        left = evaluated.states;
+        let mut outputs = evaluated.outputs;
         // A graph may give more than the reference has.
         outputs.retain(|name, _| reference.checkpoint.contains(&format!("out.{name}")));
         assert!(!outputs.is_empty(), "{}", folder.display());
         for (name, got) in outputs {
             let expected = reference.tensor(&format!("out.{name}"));
-            let error = worst(&got, &expected, &reference);
+            let error = worst(&got, &expected, reference);
             println!(
                 "{} {kind} {name}: largest error {error:e}",
                 folder.display()
@@ -112,6 +175,7 @@ fn check(folder: &Path, config: &Config) {
             );
         }
     }
+    left
 }
 
 type Inputs = (Vec<(String, Tensor)>, Bindings);
@@ -126,8 +190,8 @@ fn encoder_inputs(reference: &Opened) -> Inputs {
     (given.into(), bindings)
 }
 
-fn causal_inputs(reference: &Opened) -> Inputs {
-    let ids = reference.integers("in.input_ids");
+fn causal_inputs(reference: &Opened, ids: &str) -> Inputs {
+    let ids = reference.integers(ids);
     let [batch, tokens] = [ids.shape()[0], ids.shape()[1]];
     let rows: Vec<i32> = (0..(batch * tokens) as i32).collect();
     let bindings = [
@@ -187,12 +251,13 @@ fn feedforward_inputs(reference: &Opened, graph: &Graph, model: &Feedforward) ->
     (given, bindings)
 }
 
-fn outputs(
+fn evaluated(
     graph: &Graph,
     weights: &Opened,
     inputs: &[(String, Tensor)],
-) -> BTreeMap<String, Tensor> {
-    let states: Vec<(String, Tensor)> = graph
+    states: &[(String, Tensor)],
+) -> Evaluated {
+    let zeros: Vec<(String, Tensor)> = graph
         .states()
         .map(|(_, name, value)| {
             let shape = value.fixed_shape().unwrap();
@@ -201,12 +266,22 @@ fn outputs(
         })
         .collect();
     let mut given: BTreeMap<String, View<'_>> = BTreeMap::new();
-    for (_, name, _) in graph.weights() {
-        given.insert(name.to_owned(), weights.view(name));
+    // The graph may group a weight's elements in another shape than the file.
+    let weights: Vec<(&str, View<'_>, Vec<usize>)> = graph
+        .weights()
+        .map(|(_, name, value)| (name, weights.view(name), value.fixed_shape().unwrap()))
+        .collect();
+    for (name, view, shape) in &weights {
+        assert_eq!(
+            view.shape.iter().product::<usize>(),
+            shape.iter().product::<usize>()
+        );
+        given.insert((*name).to_owned(), View { shape, ..*view });
     }
     given.extend(inputs.iter().map(|(name, t)| (name.clone(), t.into())));
+    given.extend(zeros.iter().map(|(name, t)| (name.clone(), t.into())));
     given.extend(states.iter().map(|(name, t)| (name.clone(), t.into())));
-    evaluate_graph(graph, &given).unwrap().outputs
+    evaluate_graph(graph, &given).unwrap()
 }
 
 /// The largest |got − expected| / (1 + |expected|); of an output a position, only where the mask lets through.
@@ -272,7 +347,7 @@ fn smollm2_names_the_capital() {
         ("rows", i(&[1], &[4])),
     ]
     .map(|(name, tensor)| (name.to_owned(), tensor));
-    let logits = outputs(&graph, &weights, &inputs)["logits"].to_f64_vec();
+    let logits = evaluated(&graph, &weights, &inputs, &[]).outputs["logits"].to_f64_vec();
     let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
     assert_eq!(best, Some(7042));
 }
