@@ -28,6 +28,10 @@ fn specialize_and_on(graph: &Graph) {
         ("positions", 2),
         ("capacity", 4),
         ("source", 3),
+        ("samples", 5000),
+        ("sounds", 1),
+        ("frames", 40),
+        ("texts", 2),
     ];
     let symbols = graph.symbols();
     let bindings: Bindings = sizes

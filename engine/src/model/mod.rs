@@ -3,15 +3,21 @@
 
 pub mod bert;
 pub mod block;
+pub mod clap;
 mod config;
 mod decoder;
+pub mod distilbert;
 mod encoder_decoder;
 #[cfg(test)]
 mod hostile;
 pub mod llama;
 pub mod qwen2;
+pub mod roberta;
+mod swin;
 pub mod t5;
+pub mod wav2vec2;
 mod weights;
+pub mod whisper;
 
 pub use config::{Config, ConfigError};
 pub use decoder::DecoderConfig;
@@ -44,7 +50,17 @@ pub enum ModelError {
 }
 
 /// The names of the architectures there are, as `model_type` and `general.architecture` have them.
-pub const KNOWN: &[&str] = &["bert", "llama", "qwen2", "t5"];
+pub const KNOWN: &[&str] = &[
+    "bert",
+    "clap",
+    "distilbert",
+    "llama",
+    "qwen2",
+    "roberta",
+    "t5",
+    "wav2vec2",
+    "whisper",
+];
 
 /// A model as a graph with symbols, and what a session must know to run it.
 #[derive(Debug)]
@@ -149,11 +165,21 @@ pub fn from_config(
     let weights = Weights::new(checkpoint);
     match config.str("model_type")? {
         "bert" => bert::from_config(config, &weights),
+        "clap" => clap::from_config(config, &weights),
+        "distilbert" => distilbert::from_config(config, &weights),
+        "roberta" | "xlm-roberta" => roberta::from_config(config, &weights),
+        "wav2vec2" => wav2vec2::from_config(config, &weights),
+        "whisper" => whisper::from_config(config, &weights),
         "llama" => llama::from_config(config, &weights, options),
         "qwen2" => qwen2::from_config(config, &weights, options),
         "t5" => t5::from_config(config, &weights, options),
         other => Err(ModelError::UnknownArchitecture(other.to_owned())),
     }
+}
+
+/// Builds the model that a CTranslate2 file holds, which needs no config.
+pub fn from_ctranslate2(checkpoint: &Checkpoint) -> Result<BuiltModel, ModelError> {
+    whisper::from_ctranslate2(&checkpoint.metadata, &Weights::new(checkpoint))
 }
 
 /// Builds the model that a GGUF file's metadata describes.

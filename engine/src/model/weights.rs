@@ -30,6 +30,14 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// The tensors whose names begin with `prefix`, to be named without it.
+    pub fn within(&self, prefix: &str) -> Weights<'a> {
+        Weights {
+            checkpoint: self.checkpoint,
+            prefix: self.full(prefix),
+        }
+    }
+
     pub fn contains(&self, name: &str) -> bool {
         self.checkpoint.contains(&self.full(name))
     }

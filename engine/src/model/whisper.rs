@@ -104,8 +104,12 @@ pub(super) fn from_ctranslate2(
         Ok(Half {
             layers: layers.count(),
             heads,
-            feed_forward: weights.rows(&format!("{name}.layers.0.fc1.weight")).unwrap_or(0),
-            positions: weights.rows(&format!("{name}.embed_positions.weight")).unwrap_or(0),
+            feed_forward: weights
+                .rows(&format!("{name}.layers.0.fc1.weight"))
+                .unwrap_or(0),
+            positions: weights
+                .rows(&format!("{name}.embed_positions.weight"))
+                .unwrap_or(0),
         })
     };
     let scaled = number("decoder/scale_embeddings").unwrap_or(0) != 0;
@@ -133,7 +137,10 @@ fn unsupported(name: &str, got: i64) -> ModelError {
 }
 
 fn build(config: &WhisperConfig, weights: &Weights<'_>) -> Result<BuiltModel, ModelError> {
-    for (half, heads) in [("encoder", config.encoder.heads), ("decoder", config.decoder.heads)] {
+    for (half, heads) in [
+        ("encoder", config.encoder.heads),
+        ("decoder", config.decoder.heads),
+    ] {
         if heads == 0 || !config.hidden.is_multiple_of(heads) {
             return Err(ConfigError::Value {
                 key: format!("{half}_attention_heads"),
@@ -196,7 +203,9 @@ impl Builder<'_> {
             };
             x = layer.apply(&mut b, weights, x, None)?;
         }
-        let encoded = self.norm().apply(&mut b, weights, "encoder.layer_norm", x)?;
+        let encoded = self
+            .norm()
+            .apply(&mut b, weights, "encoder.layer_norm", x)?;
         for layer in 0..config.decoder.layers {
             let attention = self.attention("decoder", layer, "encoder_attn");
             let capacity = Dim::from(half.positions);

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use crate::format::{
-    Checkpoint, FormatError, Metadata, gguf, read_tensor, safetensors, safetensors_index,
+    Checkpoint, FormatError, Metadata, ctranslate2, gguf, read_tensor, safetensors,
+    safetensors_index,
 };
 use crate::model::{self, BuildOptions, BuiltModel, Config, ConfigError, ModelError};
 use crate::session::WeightSource;
@@ -58,7 +59,7 @@ impl ModelFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     #[error(
-        "no weights among the files ({0}): a .gguf, model.safetensors or model.safetensors.index.json is needed"
+        "no weights among the files ({0}): a .gguf, a CTranslate2 model.bin, model.safetensors or model.safetensors.index.json is needed"
     )]
     NoWeights(String),
     #[error("config.json is missing beside {0}")]
@@ -85,6 +86,9 @@ pub struct OpenModel {
 pub async fn open(files: &ModelFiles, options: BuildOptions) -> Result<OpenModel, CheckpointError> {
     if let Some(file) = files.with_ending(".gguf") {
         return open_gguf(file, options).await;
+    }
+    if let Some(file) = files.find("model.bin") {
+        return open_ctranslate2(file).await;
     }
     let (checkpoint, sources) = open_safetensors(files).await?;
     let config = match files.read("config.json").await? {
@@ -126,6 +130,20 @@ async fn open_gguf(
             files: sources,
         },
         gguf,
+    })
+}
+
+/// A CTranslate2 model; the config.json beside it is of another kind than Hugging Face's, and not needed.
+async fn open_ctranslate2(file: &Rc<dyn ByteSource>) -> Result<OpenModel, CheckpointError> {
+    let checkpoint = ctranslate2::read_header(file.as_ref()).await?;
+    let built = model::from_ctranslate2(&checkpoint)?;
+    Ok(OpenModel {
+        built,
+        source: WeightSource {
+            checkpoint,
+            files: vec![file.clone()],
+        },
+        gguf: None,
     })
 }
 

@@ -5,3 +5,4 @@ mod decoding;
 mod devices;
 mod files;
 mod parity;
+mod references;

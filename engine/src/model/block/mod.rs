@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod conv1d;
 mod encoder_layer;
 mod feed_forward;
 mod linear;
@@ -13,6 +14,7 @@ mod rope;
 
 pub use activation::Activation;
 pub use attention::MultiHead;
+pub use conv1d::Conv1d;
 pub use encoder_layer::EncoderLayer;
 pub use feed_forward::FeedForward;
 pub use linear::Linear;
