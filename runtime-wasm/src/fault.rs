@@ -83,7 +83,9 @@ impl From<SessionError> for Fault {
             SessionError::Format(_) => "bad_model",
             SessionError::LostAgain(_) => "device_lost",
             SessionError::UnknownOutput(_) => "bad_argument",
-            SessionError::Graph(_) | SessionError::Tensor(_) => "internal",
+            SessionError::Graph(_) | SessionError::Tensor(_) | SessionError::UnknownPart(_) => {
+                "internal"
+            }
         };
         Fault::new(code, error.to_string())
     }
@@ -118,7 +120,9 @@ impl From<DecodeError> for Fault {
         let code = match error {
             DecodeError::Session(error) => return error.into(),
             DecodeError::ContextFull { .. } => "context_full",
-            DecodeError::Empty | DecodeError::UnknownToken { .. } => "bad_argument",
+            DecodeError::Empty | DecodeError::NoSource | DecodeError::UnknownToken { .. } => {
+                "bad_argument"
+            }
         };
         Fault::new(code, error.to_string())
     }
@@ -147,14 +151,16 @@ impl From<TaskError> for Fault {
             TaskError::Encode(EncodeError::Session(error)) => return error.into(),
             TaskError::Forward(ForwardError::Decode(error)) => return error.into(),
             TaskError::Forward(ForwardError::Session(error)) => return error.into(),
-            TaskError::WrongKind { .. } | TaskError::NoTokenizer | TaskError::NoTemplate => {
-                "unsupported"
-            }
+            TaskError::WrongKind { .. }
+            | TaskError::NoTokenizer
+            | TaskError::NoTemplate
+            | TaskError::NoStart => "unsupported",
             TaskError::ContextFull { .. } => "context_full",
             TaskError::Template(ChatTemplateError::Refused(_)) => "bad_argument",
             TaskError::Template(_) => "template",
             TaskError::Generate(GenerateError::Ended) => "internal",
             TaskError::Generate(_)
+            | TaskError::OneSource
             | TaskError::Messages(_)
             | TaskError::Tokenizer(_)
             | TaskError::Encode(_)

@@ -180,7 +180,7 @@ impl SoundConfig {
         let mut sizes = (0..depths.len()).map(|stage| channels << stage);
         if heads
             .iter()
-            .any(|&heads| !sizes.next().is_some_and(|size| size % heads == 0))
+            .any(|&heads| sizes.next().is_none_or(|size| size % heads != 0))
         {
             return Err(refuse(
                 "num_attention_heads",

@@ -184,7 +184,7 @@ pub(super) fn merge_patches(
     epsilon: f32,
     x: ValueId,
 ) -> Result<(ValueId, Grid), ModelError> {
-    if grid.rows % 2 != 0 || grid.columns % 2 != 0 {
+    if !grid.rows.is_multiple_of(2) || !grid.columns.is_multiple_of(2) {
         return Err(ConfigError::Value {
             key: "depths".into(),
             got: format!(
