@@ -59,6 +59,11 @@ const SHARED_MEMORY: &[&str] = &[
     "-Clink-arg=--export=__tls_base",
 ];
 
+/// LLVM's loop strength reduction rewrites the addresses of a loop so that they no longer provably stay inside 32 bits;
+/// the constant parts then cannot go into the load instructions and each load of an inner loop takes an addition of
+/// its own. Without the pass the f32 product runs at 61 GFLOP/s instead of 41 in Chromium, and modules are smaller.
+const KEEP_ADDRESSES: &str = "-Cllvm-args=-disable-lsr";
+
 impl Variant {
     /// Build scripts look at `RUSTC_BOOTSTRAP` and would undo one another's work in one folder.
     fn target(&self, project: &Project) -> PathBuf {
@@ -71,7 +76,7 @@ impl Variant {
 
     /// Cargo's arguments and rustc's flags that make the variant.
     fn apply(&self, command: &mut Command) {
-        let mut flags = format!("-Ctarget-feature={}", self.target_features);
+        let mut flags = format!("-Ctarget-feature={} {KEEP_ADDRESSES}", self.target_features);
         if self.threads {
             for flag in SHARED_MEMORY {
                 flags.push(' ');
