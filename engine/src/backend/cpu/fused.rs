@@ -5,10 +5,12 @@ use crate::graph::op::{Binary, Fused, Operand, Step, Unary};
 
 use super::kernels::Kernels;
 use super::strided::Strided;
-use super::threads::Serial;
+use super::threads::{Parallel, Serial, Shared, split};
 
 /// Elements a stretch: a few of these fit the first-level cache.
 const STRETCH: usize = 512;
+/// Elements that a thread takes at a time; fewer are not worth a second thread.
+const PIECE: usize = 1 << 13;
 
 /// How an input's elements meet the output's.
 #[derive(Clone, Debug)]
@@ -59,7 +61,13 @@ impl Chain {
         }
     }
 
-    pub(super) fn run(&self, kernels: Kernels, inputs: &[&[f32]], out: &mut [f32]) {
+    pub(super) fn run(
+        &self,
+        kernels: Kernels,
+        parallel: &dyn Parallel,
+        inputs: &[&[f32]],
+        out: &mut [f32],
+    ) {
         let expanded: Vec<Option<Vec<f32>>> = self
             .broadcasts
             .iter()
@@ -78,32 +86,48 @@ impl Chain {
             .zip(&expanded)
             .map(|(input, expanded)| expanded.as_deref().unwrap_or(input))
             .collect();
+        let elements = out.len();
+        if elements <= PIECE {
+            return self.piece(kernels, &inputs, 0, out);
+        }
+        let shared = Shared::new(out);
+        split(parallel, elements.div_ceil(PIECE), &|range| {
+            let (start, end) = (range.start * PIECE, (range.end * PIECE).min(elements));
+            // Ranges of different tasks do not overlap.
+            let out = unsafe { std::slice::from_raw_parts_mut(shared.at(start), end - start) };
+            self.piece(kernels, &inputs, start, out);
+        });
+    }
+
+    /// The elements from `first` on that `out` has room for.
+    fn piece(&self, kernels: Kernels, inputs: &[&[f32]], first: usize, out: &mut [f32]) {
         // A stretch stays inside one row, so that a repeated vector is read in order.
         let whole_rows = self.broadcasts.iter().any(|b| matches!(b, Broadcast::Row));
-        let unit = if whole_rows {
-            self.row
-        } else {
-            out.len().max(1)
-        };
-        let mut results = vec![vec![0.0f32; STRETCH]; self.steps.len()];
+        let unit = if whole_rows { self.row } else { usize::MAX };
+        // The last step writes to `out`.
+        let last = self.steps.len().saturating_sub(1);
+        let mut results = vec![vec![0.0f32; STRETCH]; last];
         let mut constant = vec![vec![0.0f32; STRETCH]; 2];
-        let mut at = 0;
-        while at < out.len() {
+        let (mut at, end) = (first, first + out.len());
+        while at < end {
             let in_unit = at % unit;
-            let size = STRETCH.min(unit - in_unit).min(out.len() - at);
+            let size = STRETCH.min(unit - in_unit).min(end - at);
             for (i, step) in self.steps.iter().enumerate() {
                 let (before, after) = results.split_at_mut(i);
-                let result = &mut after[0][..size];
-                let (first, second) = constant.split_at_mut(1);
+                let result = match after.first_mut() {
+                    Some(result) => &mut result[..size],
+                    None => &mut out[at - first..][..size],
+                };
+                let (one, other) = constant.split_at_mut(1);
                 let mut pick = |operand: Operand, spare: usize| -> *const f32 {
                     let fill = |buffer: &mut Vec<f32>, value: f32| {
                         buffer[..size].fill(value);
                         buffer.as_ptr()
                     };
                     let buffer = if spare == 0 {
-                        &mut first[0]
+                        &mut one[0]
                     } else {
-                        &mut second[0]
+                        &mut other[0]
                     };
                     match operand {
                         Operand::Step(step) => before[step].as_ptr(),
@@ -132,9 +156,6 @@ impl Chain {
                         }
                     }
                 }
-            }
-            if let Some(last) = results.last() {
-                out[at..at + size].copy_from_slice(&last[..size]);
             }
             at += size;
         }
@@ -194,5 +215,40 @@ fn unary(kernels: Kernels, op: Unary, x: &[f32], out: &mut [f32]) {
         Unary::Sqrt => each(f32::sqrt),
         Unary::Tan => each(f32::tan),
         Unary::Tanh => each(f32::tanh),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `gelu(x + row) · 2` over more elements than one piece, none of the sizes a multiple of another.
+    #[test]
+    fn pieces_join_without_a_seam() {
+        let (rows, row) = (37, 701);
+        let wave = |i: usize| (i as f32 * 0.37).sin() * 3.0;
+        let x: Vec<f32> = (0..rows * row).map(wave).collect();
+        let bias: Vec<f32> = (0..row).map(|i| wave(i * 7)).collect();
+        let fused = Fused {
+            steps: vec![
+                Step::Binary(Binary::Add, Operand::Input(0), Operand::Input(1)),
+                Step::Unary(Unary::Gelu, Operand::Step(0)),
+                Step::Binary(Binary::Mul, Operand::Step(1), Operand::Number(2.0)),
+            ],
+        };
+        let chain = Chain::new(&fused, &[&[rows, row], &[row]], &[rows, row]);
+        let run = |parallel: &dyn Parallel| {
+            let mut out = vec![f32::NAN; x.len()];
+            chain.run(Kernels::best(), parallel, &[&x, &bias], &mut out);
+            out
+        };
+        let got = run(&Serial);
+        for (i, got) in got.iter().enumerate() {
+            let x = f64::from(x[i]) + f64::from(bias[i % row]);
+            let want = x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2));
+            assert!((f64::from(*got) - want).abs() < 2e-6, "{i}: {got}, {want}");
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        assert_eq!(run(&crate::backend::cpu::threads::ThreadPool::new(3)), got);
     }
 }

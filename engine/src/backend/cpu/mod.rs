@@ -11,6 +11,7 @@ pub mod kernels;
 mod padded;
 mod plan;
 pub mod reference;
+mod run;
 mod step;
 mod strided;
 pub mod threads;

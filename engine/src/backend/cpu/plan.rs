@@ -9,7 +9,8 @@ use crate::tensor::{ElementType, Tensor};
 
 use super::arena::{Address, Arena, Place};
 use super::device::Stores;
-use super::step::{Run, Step};
+use super::run::Run;
+use super::step::Step;
 
 const ALIGNMENT: usize = 64;
 
