@@ -5,14 +5,15 @@
 //!
 //! One lane of a vector is one row of `W`. For several tokens a group of 16 rows is unpacked once
 //! to scratch memory (which stays in the first-level cache) and multiplied with panel after panel;
-//! for one token `q4_0`, `q4_1` and `q8_0` are unpacked in registers, since decoding is bound by how
-//! fast weights come from memory.
+//! for one token formats with records are unpacked in registers, since decoding is bound by how fast weights come
+//! from memory.
 
 use crate::backend::cpu::threads::{Parallel, Shared, split};
 use crate::tensor::BlockFormat;
 
 use super::activations::{RECORD, panels, quantize_panel};
-use super::block::{BLOCK, Decoded, NIBBLES, QUADS, decode_group, offset_of, span};
+use super::block::{BLOCK, Decoded, NIBBLES, QUADS, decode_group, is_long, offset_of, span};
+use super::linear_long::{dot_long, unpack_long};
 use super::scratch::with_scratch;
 use super::simd::{Isa, Simd, per_isa};
 use super::weights::{GROUP, PackedWeights, has_records};
@@ -141,6 +142,7 @@ unsafe fn one_token_of<S: Simd, const V: usize>(job: &Job<'_>) {
             let totals = match job.format {
                 BlockFormat::Q4_0 => dot_q4::<S, V, false>(records, x, blocks),
                 BlockFormat::Q4_1 => dot_q4::<S, V, true>(records, x, blocks),
+                format if is_long(format) => dot_long::<S, V>(format, records, x, blocks * BLOCK),
                 _ => dot_q8::<S, V>(records, x, blocks),
             };
             for (v, total) in totals.into_iter().enumerate() {
@@ -291,6 +293,10 @@ pub(crate) unsafe fn unpack<S: Simd>(
     mut d: *mut f32,
     mut m: *mut f32,
 ) {
+    if is_long(format) {
+        let k = group.len() / (GROUP * format.bytes()) * format.elements();
+        return unsafe { unpack_long::<S>(format, group.as_ptr(), k, q, d, m) };
+    }
     let (scales, body) = match format {
         BlockFormat::Q4_0 => (2 * GROUP, NIBBLES),
         BlockFormat::Q4_1 => (4 * GROUP, NIBBLES),

@@ -27,6 +27,7 @@ mod elementwise;
 mod linear;
 mod linear_f32;
 mod linear_i8;
+mod linear_long;
 mod math;
 mod matmul;
 mod norm;

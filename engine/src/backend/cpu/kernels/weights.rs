@@ -7,11 +7,12 @@
 //! - f32, f16, bf16: `[k][16]`.
 //! - `q4_0`, `q4_1`, `q8_0`: one record after the other, a record holding one block of each of the
 //!   16 rows with its scales first (see [`block`](super::block)).
+//! - `q5_0`, `q5_1`, `q4_k`, `q5_k`, `q6_k`: records of the file's larger blocks.
 //! - other block formats: the file's own rows, decoded group by group when used.
 
 use crate::tensor::{BlockFormat, DataType, ElementType};
 
-use super::block;
+use super::block::{self, is_long};
 use super::scratch::Aligned;
 
 /// Rows in a group.
@@ -285,5 +286,5 @@ pub(crate) fn has_records(format: BlockFormat) -> bool {
     matches!(
         format,
         BlockFormat::Q4_0 | BlockFormat::Q4_1 | BlockFormat::Q8_0
-    )
+    ) || is_long(format)
 }

@@ -1,4 +1,4 @@
-//! Decoding groups that are kept as the file's rows (ggml's `block_q5_0` … `block_q6_K`).
+//! Decoding the file's own blocks (ggml's `block_q4_0` … `block_q6_K`), and groups that are kept as such rows.
 
 use half::f16;
 
@@ -14,14 +14,14 @@ pub(crate) struct Decoded<'a> {
 }
 
 /// One block as integers, with scale and offset of each span.
-struct Block {
-    q: [u8; 256],
+pub(super) struct Block {
+    pub(super) q: [u8; 256],
     d: [f32; 16],
     m: [f32; 16],
 }
 
 impl Block {
-    const ZERO: Block = Block {
+    pub(super) const ZERO: Block = Block {
         q: [0; 256],
         d: [0.0; 16],
         m: [0.0; 16],
@@ -65,7 +65,7 @@ pub(crate) fn row(format: BlockFormat, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-fn decode(format: BlockFormat, bytes: &[u8], to: &mut Block) {
+pub(super) fn decode(format: BlockFormat, bytes: &[u8], to: &mut Block) {
     let half = |at: usize| f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32();
     match format {
         BlockFormat::Q4_0 => {
@@ -179,16 +179,21 @@ fn two_bits(bytes: &[u8], q: &mut [u8; 256]) {
 }
 
 /// Eight scales and eight minima of six bits each, as `q4_k` and `q5_k` have them.
-fn six_bit_scales(bytes: &[u8], d: f32, dmin: f32, to: &mut Block) {
-    for i in 0..8 {
-        let (scale, min) = if i < 4 {
+pub(super) fn six_bits(bytes: &[u8]) -> [(u8, u8); 8] {
+    std::array::from_fn(|i| {
+        if i < 4 {
             (bytes[i] & 63, bytes[i + 4] & 63)
         } else {
             (
                 bytes[i + 4] & 15 | bytes[i - 4] >> 6 << 4,
                 bytes[i + 4] >> 4 | bytes[i] >> 6 << 4,
             )
-        };
+        }
+    })
+}
+
+fn six_bit_scales(bytes: &[u8], d: f32, dmin: f32, to: &mut Block) {
+    for (i, (scale, min)) in six_bits(bytes).into_iter().enumerate() {
         to.d[i] = d * f32::from(scale);
         to.m[i] = -dmin * f32::from(min);
     }

@@ -15,11 +15,16 @@
 //! | `q4_0` | 16 scales (f16), then `q[8][16][4]` with quads 2j and 2j+1 in low and high nibbles |
 //! | `q4_1` | 16 scales, 16 minima (f16), then the same |
 //! | `q8_0` | 16 scales (f16), then `q[8][16][4]`, each byte 128 more than in the file |
+//!
+//! `q5_0`, `q5_1`, `q4_k`, `q5_k` and `q6_k` have records of their own ([`long_record`]); `q2_k` and `q3_k` stay as the
+//! file has them.
 
 mod file;
+mod long_record;
 mod record;
 
 pub(crate) use file::{Decoded, decode_group};
+pub(crate) use long_record::{WORDS, is_long, layout};
 pub(crate) use record::{NIBBLES, QUADS, offset_of};
 
 use crate::tensor::BlockFormat;
@@ -39,7 +44,9 @@ pub(crate) const fn span(format: BlockFormat) -> usize {
 
 /// Rearranges the file's bytes of 16 rows into the packed layout, which has as many.
 pub(crate) fn pack_group(format: BlockFormat, rows: &[u8], packed: &mut [u8]) {
-    if has_records(format) {
+    if is_long(format) {
+        long_record::pack(format, rows, packed);
+    } else if has_records(format) {
         record::pack(format, rows, packed);
     } else {
         packed.copy_from_slice(rows);
@@ -48,7 +55,9 @@ pub(crate) fn pack_group(format: BlockFormat, rows: &[u8], packed: &mut [u8]) {
 
 /// Row `lane` of a packed group in f32.
 pub(crate) fn packed_row(format: BlockFormat, group: &[u8], lane: usize, out: &mut [f32]) {
-    if has_records(format) {
+    if is_long(format) {
+        long_record::row(format, group, lane, out);
+    } else if has_records(format) {
         record::row(format, group, lane, out);
     } else {
         let row = group.len() / GROUP;
