@@ -12,8 +12,9 @@ use fewbit_engine::model::BuildOptions;
 use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::Model;
 use fewbit_engine::task::checkpoint::ModelFiles;
+use fewbit_engine::task::forward::Forward;
 use fewbit_engine::task::generate::{Event, GenerateOptions, Generation};
-use fewbit_engine::task::score::mean_nll;
+use fewbit_engine::task::score::{Scoring, mean_nll};
 use js_sys::{Array, Float32Array, Function, Object, Promise, Reflect, Uint32Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -43,6 +44,8 @@ struct Shared {
     model: RefCell<Model>,
     /// A loss of the device that came while a step was under way.
     lose_device: Cell<bool>,
+    /// Bytes on the GPU when that was last seen.
+    gpu_bytes: Cell<Option<f64>>,
 }
 
 impl Shared {
@@ -96,6 +99,7 @@ pub async fn load_model(
         shared: Rc::new(Shared {
             model: RefCell::new(model),
             lose_device: Cell::new(false),
+            gpu_bytes: Cell::new(None),
         }),
     })
 }
@@ -161,15 +165,23 @@ impl JsModel {
         })
     }
 
-    /// Scores a prompt's tokens, each after those before it.
-    pub async fn score(&self, request: String) -> Result<String, JsValue> {
+    /// Scores a prompt's tokens, each after those before it. `pause` is awaited between runs of the model.
+    pub async fn score(&self, request: String, pause: Function) -> Result<String, JsValue> {
         let request: Prompt = message::parse(&request)?;
-        let mut model = self.shared.borrow_mut()?;
-        let ids = prompt::encode(&model, request)?;
-        let scores = model.score(&ids).await.map_err(Fault::from)?;
+        let ids = prompt::encode(&*self.shared.borrow_mut()?, request)?;
+        let mut scoring = Scoring::new(ids);
+        loop {
+            // Not borrowed while it waits: other messages may have work for the model.
+            let step = self.shared.borrow_mut()?.step_score(&mut scoring).await;
+            if step.map_err(Fault::from)? {
+                break;
+            }
+            wait(&pause).await?;
+        }
+        let scores = scoring.scores();
         Ok(message::write(&message::ScoreAnswer {
-            ids: &ids,
-            mean_nll: mean_nll(&scores).unwrap_or(0.0),
+            ids: scoring.ids(),
+            mean_nll: mean_nll(scores).unwrap_or(0.0),
             scores: scores
                 .iter()
                 .map(|score| message::Score {
@@ -197,7 +209,7 @@ impl JsModel {
                 vectors.push(&Float32Array::from(embedding.vector.as_slice()));
                 ids.push(&Uint32Array::from(embedding.input_ids.as_slice()));
             }
-            JsFuture::from(pause.call0(&JsValue::NULL)?.dyn_into::<Promise>()?).await?;
+            wait(&pause).await?;
         }
         let answer = Object::new();
         Reflect::set(&answer, &"vectors".into(), &vectors)?;
@@ -205,18 +217,36 @@ impl JsModel {
         Ok(answer)
     }
 
-    /// Runs the graph on tensors by name.
-    pub async fn forward(&self, tensors: Vec<JsTensor>) -> Result<Array, JsValue> {
-        let inputs = tensor::from_js(tensors)?;
-        let mut model = self.shared.borrow_mut()?;
-        let outputs = model.forward(&inputs, &[]).await.map_err(Fault::from)?;
-        Ok(tensor::to_js(&outputs))
+    /// Runs the graph on tensors by name. `pause` is awaited between runs of the model.
+    pub async fn forward(&self, tensors: Vec<JsTensor>, pause: Function) -> Result<Array, JsValue> {
+        let mut forward = Forward::new(tensor::from_js(tensors)?, Vec::new());
+        loop {
+            let step = self.shared.borrow_mut()?.step_forward(&mut forward).await;
+            if let Some(outputs) = step.map_err(Fault::from)? {
+                return Ok(tensor::to_js(&outputs));
+            }
+            wait(&pause).await?;
+        }
     }
 
     /// The ids of a prompt.
     pub fn tokenize(&self, request: &str) -> Result<Vec<u32>, JsValue> {
         let model = self.shared.model.try_borrow().map_err(|_| busy())?;
         Ok(prompt::encode(&model, message::parse(request)?)?)
+    }
+
+    /// Bytes of weights, states and plans on the GPU, as of now or, while a run is under way, of before it; `undefined`
+    /// where the CPU computes.
+    #[wasm_bindgen(js_name = gpuBytes)]
+    pub fn gpu_bytes(&self) -> Option<f64> {
+        if let Ok(model) = self.shared.model.try_borrow()
+            && model.backend().name == "gpu"
+        {
+            let used = model.memory();
+            let bytes = (used.weights + used.states + used.plans) as f64;
+            self.shared.gpu_bytes.set(Some(bytes));
+        }
+        self.shared.gpu_bytes.get()
     }
 
     /// Destroys the GPU device, at once or before the next step; false where there is none.
@@ -316,6 +346,12 @@ impl JsGeneration {
             },
         })?)
     }
+}
+
+/// Lets the page's messages in; what `pause` throws, as when a signal fired, ends the call.
+async fn wait(pause: &Function) -> Result<(), JsValue> {
+    JsFuture::from(pause.call0(&JsValue::NULL)?.dyn_into::<Promise>()?).await?;
+    Ok(())
 }
 
 fn is_plain(format: &str) -> bool {

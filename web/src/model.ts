@@ -12,6 +12,7 @@ import type {
   GenerateOptions,
   GenerateResult,
   Generation,
+  MemoryUse,
   ModelInfo,
   SamplingOptions,
   Score,
@@ -119,7 +120,12 @@ export class Model {
   }
 
   /** Bytes of wasm memory at this moment. */
-  memoryBytes(): Promise<number> {
+  async memoryBytes(): Promise<number> {
+    return (await this.memory()).wasm;
+  }
+
+  /** Where this model's bytes are at this moment. */
+  memory(): Promise<MemoryUse> {
     return this.#client.call("memory", {});
   }
 

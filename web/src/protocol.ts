@@ -10,6 +10,7 @@ import type {
   ChatMessage,
   GenerateResult,
   ListedFile,
+  MemoryUse,
   ModelInfo,
   Progress,
   SamplingOptions,
@@ -68,7 +69,7 @@ export interface Calls {
     result: Readonly<Record<string, TensorData>>;
   };
   tokenize: { args: { readonly prompt: Prompt }; event: never; result: readonly number[] };
-  memory: { args: Record<string, never>; event: never; result: number };
+  memory: { args: Record<string, never>; event: never; result: MemoryUse };
   loseDevice: { args: Record<string, never>; event: never; result: boolean };
 }
 

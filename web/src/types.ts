@@ -102,6 +102,14 @@ export interface AdapterInfo {
   readonly features: readonly string[];
 }
 
+/** Where a model's bytes are at a moment. */
+export interface MemoryUse {
+  /** The length of the wasm memory, which never shrinks. */
+  readonly wasm: number;
+  /** Weights, states and plans on the GPU; `null` where the CPU computes. */
+  readonly gpu: number | null;
+}
+
 /**
  * What was chosen, and why.
  *

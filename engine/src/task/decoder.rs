@@ -209,46 +209,63 @@ impl Decoder {
             .collect())
     }
 
-    /// The logits after each token of `context`, `[context.len(), vocabulary]`, given chunk by chunk to `each` with
-    /// the index of the chunk's first token. The state is filled anew.
+    /// The logits after each token of `context`, `[context.len(), vocabulary]`, given chunk by chunk to `each`. The
+    /// state is filled anew.
+    ///
+    /// # Errors
+    /// As [`Decoder::advance`].
     pub async fn logits(
         &mut self,
         context: &[u32],
-        mut each: impl FnMut(usize, &[f32]),
+        mut each: impl FnMut(&[f32]),
     ) -> Result<(), DecodeError> {
-        self.check(context)?;
-        self.reset();
-        self.set_rows(1);
         let mut given = 0;
-        while given < context.len() {
-            if self.must_read()? {
-                self.encode(&[]).await?;
-            }
-            let at = self.cached[0].len();
-            let (size, count) = next_chunk(context.len() - at);
-            let rows: Vec<i32> = (0..size).map(|row| row.min(count - 1) as i32).collect();
-            let chunks = [Chunk { at, count }];
-            let results = self
-                .run(&[Some(context)], &chunks, size, &rows, &["logits"])
-                .await;
-            let Some(results) = self.recovered(results).await? else {
-                continue;
-            };
-            let end = self.cached[0].len();
-            // After a lost device the first chunks come again; they were given already.
-            if let Some(logits) = results.first()
-                && end > given
-            {
-                let values = logits.as_f32().map_err(SessionError::from)?;
-                let vocabulary = self.model.vocabulary;
-                each(
-                    given,
-                    &values[(given - at) * vocabulary..count * vocabulary],
-                );
-                given = end;
+        loop {
+            given = self.step_logits(context, given, &mut each).await?;
+            if given == context.len() {
+                return Ok(());
             }
         }
-        Ok(())
+    }
+
+    /// One run of [`Decoder::logits`]: the logits of the tokens from `given` on that it computed go to `each`. Returns how
+    /// many are given now; fewer than `context.len()` means to call again with that number. The first is called with 0.
+    /// What runs in between may use the state.
+    ///
+    /// # Errors
+    /// As [`Decoder::advance`].
+    pub async fn step_logits(
+        &mut self,
+        context: &[u32],
+        given: usize,
+        each: impl FnOnce(&[f32]),
+    ) -> Result<usize, DecodeError> {
+        self.check(context)?;
+        self.set_rows(1);
+        if self.must_read()? {
+            self.encode(&[]).await?;
+        }
+        let same = self.cached[0].iter().zip(context);
+        let same = same.take_while(|(a, b)| a == b).count();
+        // Behind `given` where the device was lost, or where another context came in between.
+        let at = same.min(given);
+        let (size, count) = next_chunk(context.len() - at);
+        let rows: Vec<i32> = (0..size).map(|row| row.min(count - 1) as i32).collect();
+        let chunks = [Chunk { at, count }];
+        let results = self
+            .run(&[Some(context)], &chunks, size, &rows, &["logits"])
+            .await;
+        let end = at + count;
+        if let Some(results) = self.recovered(results).await?
+            && let Some(logits) = results.first()
+            && end > given
+        {
+            let values = logits.as_f32().map_err(SessionError::from)?;
+            let vocabulary = self.model.vocabulary;
+            each(&values[(given - at) * vocabulary..count * vocabulary]);
+            return Ok(end);
+        }
+        Ok(given)
     }
 
     /// Forgets the state's tokens.

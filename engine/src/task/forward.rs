@@ -30,31 +30,93 @@ pub enum ForwardError {
     Tensor(#[from] TensorError),
 }
 
-/// A causal model: `input_ids [batch, tokens]` → `logits [batch, tokens, vocabulary]`.
-pub(super) async fn causal(
-    decoder: &mut Decoder,
-    inputs: &Named,
-    outputs: &[String],
-) -> Result<Named, ForwardError> {
-    if let Some(name) = outputs.iter().find(|name| *name != "logits") {
-        return Err(ForwardError::UnknownOutput(name.clone()));
+/// A run of a model's graph under way, between whose steps a caller may do other things or stop. A step of a causal model
+/// is one run of a plan; other kinds take one step.
+#[derive(Debug)]
+pub struct Forward {
+    pub(super) inputs: Named,
+    pub(super) outputs: Vec<String>,
+    causal: Option<Causal>,
+}
+
+impl Forward {
+    /// `outputs` empty means all. Inputs are looked at with the first step.
+    pub fn new(inputs: Named, outputs: Vec<String>) -> Forward {
+        Forward {
+            inputs,
+            outputs,
+            causal: None,
+        }
     }
-    let ids = inputs
-        .get("input_ids")
-        .ok_or_else(|| ForwardError::Missing("input_ids".into()))?;
-    let &[batch, tokens] = ids.shape() else {
-        return Err(shape_fault("input_ids", ids, "[batch, tokens]"));
-    };
-    let all = token_ids("input_ids", ids)?;
-    let vocabulary = decoder.model().vocabulary;
-    let mut logits = Vec::with_capacity(batch * tokens * vocabulary);
-    for row in all.chunks(tokens.max(1)) {
-        decoder
-            .logits(row, |_, rows| logits.extend_from_slice(rows))
-            .await?;
+
+    /// A causal model: `input_ids [batch, tokens]` → `logits [batch, tokens, vocabulary]`, a chunk of a row a step.
+    pub(super) async fn causal(
+        &mut self,
+        decoder: &mut Decoder,
+    ) -> Result<Option<Named>, ForwardError> {
+        let causal = match &mut self.causal {
+            Some(causal) => causal,
+            none => none.insert(Causal::new(decoder, &self.inputs, &self.outputs)?),
+        };
+        causal.next(decoder).await
     }
-    let logits = Tensor::from_f32(&[batch, tokens, vocabulary], &logits)?;
-    Ok(Named::from([("logits".to_owned(), logits)]))
+}
+
+/// Where a causal model's rows are.
+#[derive(Debug)]
+struct Causal {
+    batch: usize,
+    tokens: usize,
+    ids: Vec<u32>,
+    row: usize,
+    /// Tokens of the row whose logits have come.
+    given: usize,
+    logits: Vec<f32>,
+}
+
+impl Causal {
+    fn new(decoder: &Decoder, inputs: &Named, outputs: &[String]) -> Result<Causal, ForwardError> {
+        if let Some(name) = outputs.iter().find(|name| *name != "logits") {
+            return Err(ForwardError::UnknownOutput(name.clone()));
+        }
+        let ids = inputs
+            .get("input_ids")
+            .ok_or_else(|| ForwardError::Missing("input_ids".into()))?;
+        let &[batch, tokens] = ids.shape() else {
+            return Err(shape_fault("input_ids", ids, "[batch, tokens]"));
+        };
+        let all = token_ids("input_ids", ids)?;
+        let vocabulary = decoder.model().vocabulary;
+        Ok(Causal {
+            batch,
+            tokens,
+            ids: all,
+            row: 0,
+            given: 0,
+            logits: Vec::with_capacity(batch * tokens * vocabulary),
+        })
+    }
+
+    /// The logits, after the last row.
+    async fn next(&mut self, decoder: &mut Decoder) -> Result<Option<Named>, ForwardError> {
+        if self.row < self.batch && self.tokens > 0 {
+            let row = &self.ids[self.row * self.tokens..][..self.tokens];
+            let logits = &mut self.logits;
+            self.given = decoder
+                .step_logits(row, self.given, |rows| logits.extend_from_slice(rows))
+                .await?;
+            if self.given == self.tokens {
+                self.row += 1;
+                self.given = 0;
+            }
+            if self.row < self.batch {
+                return Ok(None);
+            }
+        }
+        let shape = [self.batch, self.tokens, decoder.model().vocabulary];
+        let logits = Tensor::from_f32(&shape, &std::mem::take(&mut self.logits))?;
+        Ok(Some(Named::from([("logits".to_owned(), logits)])))
+    }
 }
 
 /// An encoder-decoder: its encoder's inputs, and `decoder_input_ids [batch, tokens]` where logits are wanted →
@@ -112,7 +174,7 @@ pub(super) async fn reading(
         }
         if wants(LOGITS) {
             let row = &ids[row * tokens..][..tokens];
-            let each = |_, rows: &[f32]| logits.extend_from_slice(rows);
+            let each = |rows: &[f32]| logits.extend_from_slice(rows);
             decoder.logits(row, each).await?;
         }
     }

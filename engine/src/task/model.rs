@@ -8,10 +8,10 @@ use super::checkpoint::{self, CheckpointError, ModelFiles};
 use super::decoder::{DecodeError, Decoder};
 use super::encoder::{EncodeError, EncoderRunner};
 use super::feedforward::FeedforwardRunner;
-use super::forward::{self, ForwardError, Named};
+use super::forward::{self, Forward, ForwardError, Named};
 use super::generate::{Event, GenerateError, GenerateOptions, Generation};
 use super::pooling::{Pooling, PoolingError, pooling_folder};
-use super::score::{ScoreError, TokenScore, score};
+use super::score::{ScoreError, Scoring, TokenScore};
 use super::source::Source;
 use crate::backend::{BackendInfo, Device, MemoryUse};
 use crate::format::{Checkpoint, Metadata};
@@ -335,9 +335,16 @@ impl Model {
 
     /// Negative log-likelihoods of `ids[1..]`, each after the ids before it.
     pub async fn score(&mut self, ids: &[u32]) -> Result<Vec<TokenScore>, TaskError> {
+        let mut scoring = Scoring::new(ids.to_vec());
+        while !self.step_score(&mut scoring).await? {}
+        Ok(scoring.scores().to_vec())
+    }
+
+    /// Does one run of a scoring; true when it was the last.
+    pub async fn step_score(&mut self, scoring: &mut Scoring) -> Result<bool, TaskError> {
         match &mut self.runner {
             Runner::Causal(decoder) if decoder.source_kind().is_none() => {
-                Ok(score(decoder, ids).await?)
+                Ok(scoring.next(decoder).await?)
             }
             _ => Err(self.wrong_kind("score")),
         }
@@ -385,13 +392,27 @@ impl Model {
         inputs: &Named,
         outputs: &[String],
     ) -> Result<Named, TaskError> {
+        let mut forward = Forward::new(inputs.clone(), outputs.to_vec());
+        loop {
+            if let Some(outputs) = self.step_forward(&mut forward).await? {
+                return Ok(outputs);
+            }
+        }
+    }
+
+    /// Does one step of a forward; the outputs come with the last.
+    pub async fn step_forward(
+        &mut self,
+        forward: &mut Forward,
+    ) -> Result<Option<Named>, TaskError> {
+        let (inputs, outputs) = (&forward.inputs, &forward.outputs);
         Ok(match &mut self.runner {
             Runner::Causal(decoder) => match decoder.source_kind() {
-                None => forward::causal(decoder, inputs, outputs).await?,
-                Some(kind) => forward::reading(decoder, kind, inputs, outputs).await?,
+                None => forward.causal(decoder).await?,
+                Some(kind) => Some(forward::reading(decoder, kind, inputs, outputs).await?),
             },
-            Runner::Encoder(runner) => forward::encoder(runner, inputs, outputs).await?,
-            Runner::Feedforward(runner) => runner.run(inputs, outputs).await?,
+            Runner::Encoder(runner) => Some(forward::encoder(runner, inputs, outputs).await?),
+            Runner::Feedforward(runner) => Some(runner.run(inputs, outputs).await?),
         })
     }
 

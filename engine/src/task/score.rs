@@ -21,32 +21,61 @@ pub enum ScoreError {
     Logits(#[from] SamplingError),
 }
 
-/// Scores of `ids[1..]`, each after the ids before it.
-///
-/// # Errors
-/// Fewer than one id, more than the context, and what decoding says.
-pub async fn score(decoder: &mut Decoder, ids: &[u32]) -> Result<Vec<TokenScore>, ScoreError> {
-    let vocabulary = decoder.model().vocabulary;
-    let mut scores = Vec::with_capacity(ids.len().saturating_sub(1));
-    let mut fault = None;
-    // The last token's logits predict what is not in the text.
-    let context = &ids[..ids.len().saturating_sub(1).max(1).min(ids.len())];
-    decoder
-        .logits(context, |first, rows| {
-            for (row, logits) in rows.chunks_exact(vocabulary).enumerate() {
-                let Some(&id) = ids.get(first + row + 1) else {
-                    continue;
-                };
-                match one(logits, id) {
-                    Ok(score) => scores.push(score),
-                    Err(error) => fault = Some(error),
+/// Scores under way: each [`Scoring::next`] is one run of the model, between which a caller may do other things or stop.
+#[derive(Clone, Debug)]
+pub struct Scoring {
+    ids: Vec<u32>,
+    scores: Vec<TokenScore>,
+    /// Tokens whose logits have come.
+    given: usize,
+}
+
+impl Scoring {
+    /// Of `ids[1..]`, each after the ids before it.
+    pub fn new(ids: Vec<u32>) -> Scoring {
+        Scoring {
+            ids,
+            scores: Vec::new(),
+            given: 0,
+        }
+    }
+
+    /// Does one run; true when it was the last.
+    ///
+    /// # Errors
+    /// Fewer than one id, more than the context, and what decoding says.
+    pub async fn next(&mut self, decoder: &mut Decoder) -> Result<bool, ScoreError> {
+        let vocabulary = decoder.model().vocabulary;
+        // The last token's logits predict what is not in the text.
+        let length = self.ids.len().saturating_sub(1).max(1).min(self.ids.len());
+        let (ids, scores, first) = (&self.ids, &mut self.scores, self.given);
+        let mut fault = None;
+        self.given = decoder
+            .step_logits(&ids[..length], first, |rows| {
+                for (row, logits) in rows.chunks_exact(vocabulary).enumerate() {
+                    let Some(&id) = ids.get(first + row + 1) else {
+                        continue;
+                    };
+                    match one(logits, id) {
+                        Ok(score) => scores.push(score),
+                        Err(error) => fault = Some(error),
+                    }
                 }
-            }
-        })
-        .await?;
-    match fault {
-        Some(error) => Err(error.into()),
-        None => Ok(scores),
+            })
+            .await?;
+        match fault {
+            Some(error) => Err(error.into()),
+            None => Ok(self.given >= length),
+        }
+    }
+
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Those that have come, in the order of `ids[1..]`.
+    pub fn scores(&self) -> &[TokenScore] {
+        &self.scores
     }
 }
 

@@ -224,6 +224,61 @@ fn scores_are_those_of_the_reference_logits() {
     }
 }
 
+/// Between two runs of a scoring or a forward the model may be used otherwise, which changes no number.
+#[test]
+fn what_comes_between_two_runs_changes_nothing() {
+    use fewbit_engine::task::forward::Forward;
+    use fewbit_engine::task::score::Scoring;
+    use fewbit_engine::tensor::Tensor;
+
+    let (prompt, expected) = reference_ids("llama");
+    for target in devices::all(Activations::Float) {
+        let name = target.name.clone();
+        let mut model = load(target, "llama");
+        let length = model.facts().context_length.min(200);
+        let ids: Vec<u32> = prompt.iter().copied().cycle().take(length).collect();
+        let whole = pollster::block_on(model.score(&ids)).unwrap();
+        let mut scoring = Scoring::new(ids.clone());
+        let mut runs = 0;
+        while !pollster::block_on(model.step_score(&mut scoring)).unwrap() {
+            runs += 1;
+            // Once something else, once what the state has already, and more of it.
+            let other = if runs == 1 { &prompt[1..] } else { &ids[..] };
+            generate(&mut model, &other[..other.len().min(length - 2)], 2);
+        }
+        assert!(runs >= 2, "{name}: {runs} runs");
+        assert_eq!(scoring.scores().len(), whole.len(), "{name}");
+        for (step, whole) in scoring.scores().iter().zip(&whole) {
+            assert_eq!((step.id, step.best), (whole.id, whole.best), "{name}");
+            assert!((step.nll - whole.nll).abs() < 1e-4, "{name}");
+        }
+
+        let rows: Vec<i32> = [&ids[..length / 2], &ids[length / 2..length / 2 * 2]]
+            .concat()
+            .iter()
+            .map(|&id| id as i32)
+            .collect();
+        let rows = Tensor::from_i32(&[2, length / 2], &rows).unwrap();
+        let inputs = [("input_ids".to_owned(), rows)].into();
+        let whole = pollster::block_on(model.forward(&inputs, &[])).unwrap();
+        let mut forward = Forward::new(inputs, vec![]);
+        let mut runs = 1;
+        let stepped = loop {
+            if let Some(outputs) = pollster::block_on(model.step_forward(&mut forward)).unwrap() {
+                break outputs;
+            }
+            runs += 1;
+            generate(&mut model, &prompt, expected.len().min(2));
+        };
+        assert!(runs >= 2, "{name}: {runs} runs");
+        let (a, b) = (&stepped["logits"], &whole["logits"]);
+        assert_eq!(a.shape(), b.shape(), "{name}");
+        let apart = a.as_f32().unwrap().iter().zip(b.as_f32().unwrap());
+        let most = apart.map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(most < 1e-4, "{name}: {most}");
+    }
+}
+
 /// The device goes in the middle of a text; the session opens another, fills the KV state again and goes on.
 #[test]
 #[cfg(feature = "gpu")]

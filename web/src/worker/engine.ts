@@ -129,18 +129,21 @@ export function createHandlers(): Handlers {
       }),
 
     score: ({ input }, { signal }) =>
-      inTurn(signal, async ({ model }) => JSON.parse(await model.score(JSON.stringify(input))) as Score),
+      inTurn(signal, async ({ model }) => JSON.parse(await model.score(JSON.stringify(input), pauseFor(signal))) as Score),
 
     forward: ({ tensors }, { signal }) =>
       inTurn(signal, async ({ model }) => {
         const named = Object.entries(tensors).map(([name, tensor]) => ({ name, ...tensor }));
-        const outputs = await model.forward(named);
+        const outputs = await model.forward(named, pauseFor(signal));
         return Object.fromEntries(outputs.map(({ name, ...tensor }): [string, TensorData] => [name, tensor]));
       }),
 
     tokenize: ({ prompt }, { signal }) =>
       inTurn(signal, async ({ model }) => [...model.tokenize(JSON.stringify(prompt satisfies Prompt))]),
-    memory: async () => ready().runtime.memoryBytes(),
+    memory: async () => {
+      const { runtime, model } = ready();
+      return { wasm: runtime.memoryBytes(), gpu: model.gpuBytes() ?? null };
+    },
     // Between two steps of a running generation, which is the point of it.
     loseDevice: async () => ready().model.loseDevice(),
   };

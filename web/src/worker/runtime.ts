@@ -29,12 +29,14 @@ export interface NamedTensor extends TensorData {
 export interface RuntimeModel {
   info(): string;
   generate(request: string): RuntimeGeneration;
-  score(request: string): Promise<string>;
-  /** `pause` is awaited between batches. */
+  /** `pause` is awaited between runs of the model, here and below. */
+  score(request: string, pause: () => Promise<void>): Promise<string>;
   embed(request: string, pause: () => Promise<void>): Promise<{ readonly vectors: Float32Array[]; readonly ids: Uint32Array[] }>;
-  forward(tensors: readonly NamedTensor[]): Promise<NamedTensor[]>;
+  forward(tensors: readonly NamedTensor[], pause: () => Promise<void>): Promise<NamedTensor[]>;
   tokenize(request: string): Uint32Array;
   loseDevice(): boolean;
+  /** Bytes on the GPU; `undefined` where the CPU computes. */
+  gpuBytes(): number | undefined;
   free(): void;
 }
 
