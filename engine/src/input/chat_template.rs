@@ -1,21 +1,22 @@
 //! Chat templates: the Jinja in a model's files, as `transformers` renders it
 //! (<https://huggingface.co/docs/transformers/chat_templating>).
 //!
-//! A template is hostile: it runs with fuel, under a cap on what it writes, and with a limit on nesting.
+//! A template is hostile: it runs with fuel, under caps on what it writes and on the memory it takes on the way, and with
+//! a limit on nesting.
 
+mod bounded;
+mod budget;
 mod clock;
 mod python;
 
-use std::io;
-
 use minijinja::value::{Kwargs, Value};
-use minijinja::{Environment, Error, ErrorKind, context};
+use minijinja::{Error, ErrorKind, context};
 
 use crate::task::chat::Message;
 
 /// Instructions of the template engine; a conversation of 1,000 turns takes about 30,000.
 const FUEL: u64 = 2_000_000;
-/// Bytes of the rendered text.
+/// Bytes of the rendered text, those of macros and blocks that are rendered on the way counted too.
 const MAX_OUTPUT_BYTES: usize = 8 << 20;
 /// Bytes of the template; the longest in use have about 20 kB.
 const MAX_TEMPLATE_BYTES: usize = 256 << 10;
@@ -38,6 +39,9 @@ pub enum ChatTemplateError {
     Endless,
     #[error("the chat template writes more than {MAX_OUTPUT_BYTES} bytes")]
     TooMuchOutput,
+    /// Of what, and where.
+    #[error("chat template, line {line}: too much memory for {what}")]
+    TooMuchMemory { line: usize, what: String },
 }
 
 /// What a template is rendered with, beside the messages.
@@ -55,10 +59,10 @@ pub struct ChatOptions<'a> {
     pub now: Option<i64>,
 }
 
-/// A compiled chat template.
+/// A chat template that compiles.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    source: String,
 }
 
 const NAME: &str = "chat_template";
@@ -75,22 +79,9 @@ impl ChatTemplate {
                 limit: MAX_TEMPLATE_BYTES,
             });
         }
-        let mut environment = Environment::new();
-        // As `transformers` sets up Jinja.
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
-        environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(MAX_NESTING);
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_unknown_method_callback(python::method);
-        environment.add_filter("tojson", python::to_json);
-        environment.add_function("raise_exception", |message: String| -> Result<(), Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, message).with_source(Refused))
-        });
-        environment
-            .add_template_owned(NAME, without_generation_tags(source))
-            .map_err(|error| template_error(&error))?;
-        Ok(Self { environment })
+        let source = without_generation_tags(source);
+        bounded::compile(&source).map_err(|error| template_error(&error))?;
+        Ok(Self { source })
     }
 
     /// The conversation as the text that the model continues.
@@ -102,10 +93,6 @@ impl ChatTemplate {
         messages: &[Message],
         options: &ChatOptions<'_>,
     ) -> Result<String, ChatTemplateError> {
-        let template = self
-            .environment
-            .get_template(NAME)
-            .map_err(|error| template_error(&error))?;
         let messages: Vec<Value> = messages
             .iter()
             .map(|message| {
@@ -138,15 +125,13 @@ impl ChatTemplate {
             eos_token => options.eos_token.unwrap_or_default(),
             ..strftime_now.map_or(context!(), |strftime_now| context!(strftime_now)),
         );
-        let mut output = Capped(Vec::new());
-        match template.render_captured_to(context, &mut output) {
-            Ok(_) => String::from_utf8(output.0).map_err(|error| ChatTemplateError::Template {
-                line: 0,
-                reason: error.to_string(),
-            }),
-            Err(error) => Err(template_error(&error)),
-        }
+        bounded::render(&self.source, context).map_err(|error| template_error(&error))
     }
+}
+
+/// What templates call to turn messages away.
+fn refuse(message: String) -> Result<(), Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, message).with_source(Refused))
 }
 
 /// `{% generation %}` only marks what an assistant said, for training; it changes no text.
@@ -196,35 +181,20 @@ impl std::fmt::Display for OutputFull {
 
 impl std::error::Error for OutputFull {}
 
-/// A buffer that takes no more than the cap.
-struct Capped(Vec<u8>);
-
-impl io::Write for Capped {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_OUTPUT_BYTES {
-            return Err(io::Error::other(OutputFull));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn template_error(error: &Error) -> ChatTemplateError {
     if error.kind() == ErrorKind::OutOfFuel {
         return ChatTemplateError::Endless;
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
-        let from_io = inner
-            .downcast_ref::<io::Error>()
-            .and_then(|error| error.get_ref())
-            .is_some_and(|error| error.is::<OutputFull>());
-        if from_io || inner.is::<OutputFull>() {
+        if inner.is::<OutputFull>() {
             return ChatTemplateError::TooMuchOutput;
+        }
+        if let Some(budget::TooMuch(what)) = inner.downcast_ref() {
+            return ChatTemplateError::TooMuchMemory {
+                line: error.line().unwrap_or(0),
+                what: (*what).to_owned(),
+            };
         }
         if inner.is::<Refused>() {
             let message = error.detail().unwrap_or_default();

@@ -121,6 +121,130 @@ fn tools_keep_their_order() {
 }
 
 #[test]
+fn memory_is_bounded_however_a_template_grows_it() {
+    let loops = |set: &str, step: &str| {
+        format!(
+            "{{% set ns = namespace({set}) %}}\n{{% for i in range(64) %}}{step}{{% endfor %}}{{{{ ns.x | length }}}}"
+        )
+    };
+    let text = "x='0123456789abcdef'";
+    for source in [
+        loops(text, "{% set ns.x = ns.x ~ ns.x %}"),
+        loops(text, "{% set ns.x = ns.x + ns.x %}"),
+        loops(text, "{% set ns.x = ns.x * 64 %}"),
+        loops(text, "{% set ns.x = [ns.x, ns.x] | join(ns.x) %}"),
+        loops(text, "{% set ns.x = ns.x | replace('0', ns.x) %}"),
+        loops(text, "{% set ns.x = ns.x.replace('0', ns.x) %}"),
+        loops(text, "{% set ns.x = ns.x.join([ns.x, ns.x]) %}"),
+        loops(text, "{% set ns.x = '\\n\\n' | indent(1000000000, true, true) %}"),
+        loops(text, "{% set ns.x = 'a' | indent(width=1000000000, first=true) %}"),
+        loops(text, "{% set ns.x = [1] | batch(1000000000, 0) | list %}"),
+        loops(text, "{% set ns.x = [1] | slice(1000000000) | list %}"),
+        loops(text, "{% set ns.x = [ns.x, ns.x] %}"),
+        loops(text, "{% set ns.x = {'a': ns.x, 'b': ns.x} %}"),
+        loops(text, "{% set ns.x = [ns.x, ns.x] | string %}"),
+        loops(text, "{% set ns.x = [ns.x, ns.x] | tojson %}"),
+        loops("x=[1]", "{% set ns.x = ns.x + ns.x %}"),
+        loops("x=[1]", "{% set ns.x = ns.x * 100000 %}"),
+        loops(text, "{% set y %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = y %}"),
+        // Kept by the thousands.
+        "{% set ns = namespace(l=[]) %}{% set x = 'a' * 1000000 %}{% for i in range(5000) %}{% set ns.l = ns.l + [x | upper] %}{% endfor %}"
+            .to_owned(),
+        // What stands between the tags, captured over and over.
+        format!(
+            "{{% set x %}}{{% for i in range(90000) %}}{}{{% endfor %}}{{% endset %}}",
+            "a".repeat(100_000)
+        ),
+        // As deep as there is fuel.
+        "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}"
+            .to_owned(),
+    ] {
+        let error = render(&source, &hello()).unwrap_err();
+        let shown: String = source.chars().take(120).collect();
+        assert!(
+            matches!(
+                error,
+                ChatTemplateError::TooMuchMemory { .. } | ChatTemplateError::TooMuchOutput
+            ),
+            "{shown}: {error}"
+        );
+    }
+    // A namespace that holds itself would never end.
+    let cycle = "{% set ns = namespace(x=1) %}{% set ns.x = [ns] %}{{ ns }}";
+    assert!(matches!(
+        render(cycle, &hello()),
+        Err(ChatTemplateError::Template { .. })
+    ));
+    let line = render("\n\n{{ 'abc' * 100000000 }}", &hello()).unwrap_err();
+    assert!(
+        line.to_string().contains("line 3") && line.to_string().contains("memory"),
+        "{line}"
+    );
+}
+
+#[test]
+fn long_conversations_fit() {
+    let content = "word ".repeat(200);
+    let messages: Vec<Message> = (0..2000)
+        .map(|i| Message::new([Role::User, Role::Assistant][i % 2], &content))
+        .collect();
+    let rendered = render(SMOLLM2, &messages).unwrap();
+    assert!(rendered.len() > 2000 * content.len());
+    // One that collects its text as it goes makes it anew with every message.
+    let collecting = "{% set ns = namespace(t='') %}{% for m in messages %}{% set ns.t = ns.t ~ m.role ~ ': ' ~ m.content.strip() + '\n' %}{% endfor %}{{ ns.t }}";
+    let rendered = render(collecting, &messages[..100]).unwrap();
+    assert!(rendered.ends_with("word\n") && rendered.starts_with("user: word"));
+}
+
+#[test]
+fn operators_are_those_of_jinja() {
+    for (source, expected) in [
+        (
+            "{{ 1 + 2 }} {{ 1.5 * 2 }} {{ [1] + [2, 3] }} {{ 'ab' * 2 }}",
+            "3 3.0 [1, 2, 3] abab",
+        ),
+        ("{{ 1 ~ none ~ [1, 2] ~ true }}", "1None[1, 2]True"),
+        ("{{ ('a' if 1 + 1 == 2 else 'b') ~ ('c' and 'd') }}", "ad"),
+        (
+            "{{ [1, 2] | join('-') }} {{ 'aba' | replace('a', 'c') }}",
+            "1-2 cbc",
+        ),
+        (
+            "{{ 'a\nb' | indent(2) }}|{{ 'a\nb' | indent(width=1, first=true) }}",
+            "a\n  b| a\n b",
+        ),
+        (
+            "{% for row in [1, 2, 3] | batch(2) %}{{ row | length }}{% endfor %}",
+            "21",
+        ),
+        (
+            "{% macro m(x, n) %}{% if n > 0 %}{{ x ~ n }},{{ m(x, n - 1) }}{% endif %}{% endmacro %}{{ m('a', 3) }}",
+            "a3,a2,a1,",
+        ),
+        (
+            "{% for x in [1, [2, [3]]] recursive %}{% if x is number %}{{ x }}{% else %}({{ loop(x) }}){% endif %}{% endfor %}",
+            "1(2(3))",
+        ),
+        (
+            "{% for x in [] %}a{% else %}b{% endfor %}{% set y %}c{% endset %}{{ y + 'd' }}",
+            "bcd",
+        ),
+        ("{% filter upper %}a{{ 'b' ~ 'c' }}{% endfilter %}", "ABC"),
+        ("{{ messages[0].content[:2] + '!' }}", "Hi!"),
+    ] {
+        assert_eq!(
+            render(source, &hello()).as_deref(),
+            Ok(expected),
+            "{source}"
+        );
+    }
+    assert!(matches!(
+        render("{{ 1 + 'a' }}", &hello()),
+        Err(ChatTemplateError::Template { line: 1, .. })
+    ));
+}
+
+#[test]
 fn what_a_template_does_wrong_is_told_apart() {
     use ChatTemplateError as E;
     let refused = render("{{ raise_exception('roles must alternate') }}", &hello());
