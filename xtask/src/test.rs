@@ -75,6 +75,7 @@ fn quick(project: &Project, progress: &Progress) -> Result<Report> {
     let started = Instant::now();
     let mut report = Report::new("quick");
     let mut crates = cargo::command(project);
+    give_runtime_folder(project, &mut crates)?;
     crates
         .args(["test", "--workspace", "--no-fail-fast"])
         .args(["--exclude", "fewbit-browser-tests"])
@@ -116,6 +117,17 @@ fn in_browsers(project: &Project, progress: &Progress) -> Result<Report> {
     report.add(progress, &mut tests, Duration::from_secs(60 * 60))?;
     report.took = started.elapsed();
     Ok(report)
+}
+
+/// Mesa's Vulkan drivers look for a compositor there, and complain in every test that opens a device where the variable
+/// is not set, as it is not for root.
+fn give_runtime_folder(project: &Project, command: &mut Command) -> Result<()> {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none_or(|folder| folder.is_empty()) {
+        let folder = project.own().join("runtime");
+        std::fs::create_dir_all(&folder)?;
+        command.env("XDG_RUNTIME_DIR", folder);
+    }
+    Ok(())
 }
 
 impl Report {

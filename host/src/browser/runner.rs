@@ -21,6 +21,12 @@ pub trait Pages: Send + Sync {
     /// `http://127.0.0.1:PORT`.
     fn url(&self) -> String;
 
+    /// Whether the runner page and the package that it imports are there; asked before a browser is started.
+    ///
+    /// # Errors
+    /// What is missing, and what makes it.
+    fn ready(&self) -> Result<(), RunError>;
+
     /// Makes a model's files reachable for pages, and says where.
     ///
     /// # Errors
@@ -84,6 +90,7 @@ impl<'p> BrowserRunner<'p> {
 
     async fn start(&mut self) -> Result<&mut RunnerPage, RunError> {
         if self.page.is_none() {
+            self.pages.ready()?;
             let installed = find(self.browser).map_err(run_error)?;
             let options = SessionOptions {
                 webgpu: self.backend == BrowserBackend::Webgpu,
@@ -241,7 +248,11 @@ impl Runner for BrowserRunner<'_> {
     }
 
     fn embed<'a>(&'a mut self, job: &'a EmbedJob) -> RunFuture<'a, EmbedResult> {
-        Box::pin(async move { self.job(&Job::Embed(job.clone()), &|_| {}).await })
+        Box::pin(async move {
+            let mut result: EmbedResult = self.job(&Job::Embed(job.clone()), &|_| {}).await?;
+            result.memory.peak_resident = self.peak();
+            Ok(result)
+        })
     }
 
     fn forward<'a>(&'a mut self, job: &'a ForwardJob) -> RunFuture<'a, ForwardResult> {

@@ -64,6 +64,9 @@ pub(crate) async fn run(arguments: DemoArgs) -> anyhow::Result<ExitCode> {
     debug_assert!(arguments.headless);
     let began = Instant::now();
     let pages = serve::for_runs(None).await?;
+    if let Some(missing) = pages.package_missing() {
+        bail!("{missing}");
+    }
     let installed = find(Browser::Chrome)?;
     let options = SessionOptions {
         // A page that chooses by itself must find what there is.
@@ -84,14 +87,14 @@ pub(crate) async fn run(arguments: DemoArgs) -> anyhow::Result<ExitCode> {
     println!();
     println!("{}", "-".repeat(60));
     println!(
-        "browser    {} {} (started in {:.1} s)",
+        "browser      {} {} (started in {:.1} s)",
         info.browser_name,
         info.browser_version,
         opened.as_secs_f32()
     );
     print_info(&state);
     println!(
-        "tokens     {} in {:.1} s from the start of this command",
+        "tokens       {} in {:.1} s from the start of this command",
         state.tokens,
         began.elapsed().as_secs_f32()
     );
@@ -105,11 +108,11 @@ pub(crate) async fn run(arguments: DemoArgs) -> anyhow::Result<ExitCode> {
             .as_ref()
             .and_then(|timings| timings[key].as_f64())
         {
-            println!("{name:<11}{value:.1} {unit}");
+            println!("{name:<12} {value:.1} {unit}");
         }
     }
     if let Some(path) = &arguments.screenshot {
-        println!("screenshot {}", path.display());
+        println!("screenshot   {}", path.display());
     }
     if state.tokens < arguments.at_least {
         bail!(
@@ -195,9 +198,9 @@ async fn save_screenshot(session: &mut Session, path: &PathBuf) -> anyhow::Resul
 fn print_info(state: &State) {
     let Some(info) = &state.info else { return };
     let text = |value: &Value| plain(value.as_str().unwrap_or("unknown"));
-    println!("model      {}", text(&info["name"]));
+    println!("model        {}", text(&info["name"]));
     println!(
-        "backend    {}: {}",
+        "backend      {}: {}",
         text(&info["backend"]),
         text(&info["reason"])
     );
@@ -208,12 +211,12 @@ fn print_info(state: &State) {
             Some(false) => "hardware",
             None => "not known whether software",
         };
-        println!("adapter    {} ({kind})", text(&adapter["name"]));
+        println!("adapter      {} ({kind})", text(&adapter["name"]));
     } else {
-        println!("adapter    none");
+        println!("adapter      none");
     }
     println!(
-        "runtime    {}, {} threads",
+        "runtime      {}, {} threads",
         text(&info["variant"]),
         info["threads"]["got"]
     );

@@ -45,12 +45,10 @@ pub(super) async fn package(
     let Some(folders) = &shared.folders else {
         return not_found();
     };
-    if !folders.web.is_dir() {
-        let message = format!(
-            "the npm package is not built: {} is not there; run `cargo xtask build`\n",
-            folders.web.display()
-        );
-        return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+    if !folders.web.is_dir()
+        && let Some(missing) = folders.package_missing()
+    {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")).into_response();
     }
     from(&folders.web, &path, &headers).await
 }

@@ -32,6 +32,26 @@ impl Folders {
         .ok_or(FolderError::NoPages)
     }
 
+    /// Why pages cannot import the package: its JavaScript, or every wasm module, is not there.
+    pub fn package_missing(&self) -> Option<String> {
+        let script = self.web.join("index.js");
+        let modules = self.web.join("wasm");
+        let any_module = std::fs::read_dir(&modules).is_ok_and(|mut variants| {
+            variants.any(|variant| {
+                variant.is_ok_and(|v| v.path().join("fewbit_runtime_bg.wasm").is_file())
+            })
+        });
+        let missing = match (script.is_file(), any_module) {
+            (false, _) => script,
+            (true, false) => modules,
+            (true, true) => return None,
+        };
+        Some(format!(
+            "the npm package is not built: {} is not there; run `cargo xtask build`",
+            missing.display()
+        ))
+    }
+
     fn find_from(
         var: impl Fn(&str) -> Option<OsString>,
         beside: Option<&Path>,
@@ -80,6 +100,26 @@ mod tests {
     fn file(path: PathBuf) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "x").unwrap();
+    }
+
+    #[test]
+    fn a_package_is_its_script_and_a_module() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = Folders {
+            www: dir.path().join("www"),
+            web: dir.path().join("dist/web"),
+        };
+        let missing = || folders.package_missing().unwrap_or_default();
+        assert!(
+            missing().contains("cargo xtask build") && missing().contains("index.js"),
+            "{}",
+            missing()
+        );
+        file(folders.web.join("index.js"));
+        std::fs::create_dir_all(folders.web.join("wasm/simd")).unwrap();
+        assert!(missing().contains("wasm"), "{}", missing());
+        file(folders.web.join("wasm/simd/fewbit_runtime_bg.wasm"));
+        assert_eq!(folders.package_missing(), None);
     }
 
     #[test]

@@ -255,6 +255,14 @@ impl Running {
         }
     }
 
+    /// Why pages of this server cannot load the npm package, if that is so.
+    pub fn package_missing(&self) -> Option<String> {
+        match &self.shared.folders {
+            Some(folders) => folders.package_missing(),
+            None => Some("this server serves no pages".into()),
+        }
+    }
+
     fn share(&self, files: HashMap<String, PathBuf>) -> String {
         let key = guard::random_key();
         if let Ok(mut local) = self.shared.local.write() {
@@ -301,6 +309,13 @@ fn below(folder: &Path, relative: &str) -> Option<PathBuf> {
 impl crate::browser::Pages for Running {
     fn url(&self) -> String {
         Running::url(self)
+    }
+
+    fn ready(&self) -> Result<(), crate::job::RunError> {
+        match self.package_missing() {
+            None => Ok(()),
+            Some(missing) => Err(crate::job::RunError::unavailable("not_built", missing)),
+        }
     }
 
     fn offer(&self, model: &ModelFiles) -> Result<PageModel, crate::job::RunError> {
