@@ -116,18 +116,21 @@ async function loadModel(job, entry) {
     variant: info.variant,
     adapter: onGpu && info.adapter ? adapter(info.adapter) : null,
     features: [...(simd[info.variant] ?? []), ...(onGpu ? (info.adapter?.features ?? []) : [])],
-    threads_asked: info.threads.asked,
-    threads: info.threads.got,
+    threads_asked: onGpu ? null : info.threads.asked,
+    threads: onGpu ? null : info.threads.got,
     activations: info.activations,
     model: {
       architecture: info.architecture,
       block_format: info.blockFormat,
       bits_per_weight: info.bitsPerWeight,
+      parameters: info.parameters,
       context: info.contextLength,
+      vocabulary: info.vocabulary,
     },
     load_ms: performance.now() - began,
-    compile_ms: info.timings.compile ?? info.timings.build,
-    memory: { wasm: info.memoryBytes },
+    // On the CPU nothing is compiled ahead.
+    compile_ms: onGpu ? info.timings.compile : null,
+    memory: await model.memory(),
   };
 }
 
@@ -174,7 +177,7 @@ async function generate(job, entry) {
     decode_ms: timings.decode,
     prefill_tokens_per_second: finite(timings.prefillTokensPerSecond),
     decode_tokens_per_second: result.ids.length > 1 ? finite(timings.decodeTokensPerSecond) : null,
-    memory: { wasm: await loaded().memoryBytes() },
+    memory: await loaded().memory(),
   };
 }
 
@@ -200,7 +203,8 @@ async function embed(job, entry) {
   const began = performance.now();
   const { vectors, ids } = await loaded().embedWithIds(job.texts, { signal: entry.controller.signal });
   const embeddings = vectors.map((vector, index) => ({ input_ids: ids[index], embedding: [...vector] }));
-  return { embeddings, elapsed_ms: performance.now() - began };
+  const elapsed_ms = performance.now() - began;
+  return { embeddings, elapsed_ms, memory: await loaded().memory() };
 }
 
 async function forward(job, entry) {

@@ -195,11 +195,12 @@ pub struct BrowserFacts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemoryFacts {
-    /// Length of the wasm memory, which never shrinks.
+    /// Length of the wasm memory, which never shrinks: its peak.
     pub wasm: Option<u64>,
-    /// Our own GPU allocator's count.
+    /// Our own GPU allocator's count: weights, states and plans.
     pub gpu: Option<u64>,
-    /// Largest resident set of the process (native) or of the browser's process tree.
+    /// Natively the largest resident set since the load began; of a browser the largest proportional set size of all its
+    /// processes and the driver's together, seen at the ends of jobs.
     pub peak_resident: Option<u64>,
 }
 
@@ -323,6 +324,7 @@ pub struct EmbedResult {
     /// One a text, in order.
     pub embeddings: Vec<Embedding>,
     pub elapsed_ms: Option<f64>,
+    pub memory: MemoryFacts,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -57,6 +57,7 @@ impl Runner for NativeRunner {
     ) -> RunFuture<'a, LoadInfo> {
         Box::pin(async move {
             self.model = None;
+            forget_peak_resident();
             let files = model
                 .files
                 .iter()
@@ -105,7 +106,11 @@ impl Runner for NativeRunner {
             let work = tokio::task::spawn_blocking(move || {
                 model.generate(move |model| prompt_ids(model, prompt), options, report)
             });
-            Ok(generate_result(follow(work, arriving, progress).await?))
+            let gpu = self.target == NativeTarget::Wgpu;
+            Ok(generate_result(
+                gpu,
+                follow(work, arriving, progress).await?,
+            ))
         })
     }
 
@@ -143,6 +148,10 @@ impl Runner for NativeRunner {
                     })
                     .collect(),
                 elapsed_ms: Some(milliseconds(elapsed)),
+                memory: MemoryFacts {
+                    peak_resident: peak_resident(),
+                    ..MemoryFacts::default()
+                },
             })
         })
     }
@@ -313,6 +322,7 @@ fn load_info(target: NativeTarget, options: &LoadOptions, loaded: Loaded) -> Loa
         variant: (!gpu).then(|| backend.adapter.clone()),
         adapter: gpu.then(|| AdapterInfo {
             name: backend.adapter.clone(),
+            driver: backend.driver.clone(),
             software: Some(backend.software),
             ..AdapterInfo::default()
         }),
@@ -329,6 +339,7 @@ fn load_info(target: NativeTarget, options: &LoadOptions, loaded: Loaded) -> Loa
             vocabulary: Some(loaded.facts.vocabulary),
         }),
         load_ms: Some(milliseconds(loaded.elapsed)),
+        compile_ms: loaded.compile.map(milliseconds),
         memory: memory(gpu, loaded.memory),
         ..LoadInfo::default()
     }
@@ -337,12 +348,23 @@ fn load_info(target: NativeTarget, options: &LoadOptions, loaded: Loaded) -> Loa
 fn memory(gpu: bool, used: fewbit_engine::backend::MemoryUse) -> MemoryFacts {
     MemoryFacts {
         wasm: None,
-        gpu: gpu.then_some(used.weights + used.states + used.plans),
+        gpu: gpu.then(|| bytes(used)),
         peak_resident: peak_resident(),
     }
 }
 
-/// The largest resident set of this process so far.
+fn bytes(used: fewbit_engine::backend::MemoryUse) -> u64 {
+    used.weights + used.states + used.plans
+}
+
+/// Begins the largest resident set anew, as it is of the process and an earlier target may have been in it. Where the
+/// system does not do that, the later number is the largest of all so far.
+fn forget_peak_resident() {
+    // proc(5): 5 resets VmHWM; only Linux has it.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The largest resident set of this process since its model was loaded.
 fn peak_resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
@@ -350,7 +372,7 @@ fn peak_resident() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-fn generate_result(generated: Generated) -> GenerateResult {
+fn generate_result(gpu: bool, generated: Generated) -> GenerateResult {
     let computed = generated.prompt_ids.len() - generated.cached_tokens;
     let timings = generated.timings;
     let rate = |tokens: usize, time: Option<Duration>| {
@@ -369,6 +391,7 @@ fn generate_result(generated: Generated) -> GenerateResult {
         prefill_tokens_per_second: rate(computed, timings.time_to_first_token),
         decode_tokens_per_second: rate(generated.ids.len().saturating_sub(1), timings.decode),
         memory: MemoryFacts {
+            gpu: gpu.then(|| bytes(generated.memory)),
             peak_resident: peak_resident(),
             ..MemoryFacts::default()
         },

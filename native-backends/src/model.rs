@@ -66,7 +66,10 @@ pub struct Loaded {
     pub facts: ModelFacts,
     pub backend: BackendInfo,
     pub memory: MemoryUse,
+    /// All of it.
     pub elapsed: Duration,
+    /// Of it, making one token so that the pipelines are compiled; only on a GPU.
+    pub compile: Option<Duration>,
 }
 
 type Task = Box<dyn FnOnce(&mut Model) + Send>;
@@ -159,15 +162,23 @@ fn open(
     };
     let files = ModelFiles::new(sources);
     let loading = Model::load(&files, device, options.build, &mut on_upload);
-    let model = match pollster::block_on(loading) {
+    let mut model = match pollster::block_on(loading) {
         Err(LoadError::Session(error)) if error.is_aborted() => return Err(NativeError::Aborted),
         result => result?,
+    };
+    let compiling = Instant::now();
+    let compile = if model.backend().name == "gpu" && model.can_generate() {
+        pollster::block_on(crate::run::warm_up(&mut model))?;
+        Some(compiling.elapsed())
+    } else {
+        None
     };
     let loaded = Loaded {
         facts: model.facts().clone(),
         backend: model.backend(),
         memory: model.memory(),
         elapsed: start.elapsed(),
+        compile,
     };
     Ok((model, loaded))
 }

@@ -108,6 +108,18 @@ impl NativeModel {
     }
 }
 
+/// One token from nothing, as pages do it: pipelines are compiled while the model loads, not in the first answer.
+pub(crate) async fn warm_up(model: &mut Model) -> Result<(), NativeError> {
+    let options = GenerateOptions {
+        max_tokens: 1,
+        ignore_eos: true,
+        ..GenerateOptions::default()
+    };
+    let mut generation = model.generate(vec![0], &options)?;
+    while !matches!(model.step(&mut generation).await?, Event::Finished { .. }) {}
+    Ok(())
+}
+
 async fn generate(
     model: &mut Model,
     prompt: Vec<u32>,

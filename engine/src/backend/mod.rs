@@ -93,6 +93,8 @@ pub struct BackendInfo {
     pub name: &'static str,
     /// The adapter's name (`unnamed` where a browser gives none), or the instruction set on the CPU.
     pub adapter: String,
+    /// Name and version of the adapter's driver, where one is told.
+    pub driver: Option<String>,
     /// Whether the adapter is software.
     pub software: bool,
     /// Features in use, by the platform's names.

@@ -232,6 +232,7 @@ impl Bench {
                 if let Some(one) = result.embeddings.first() {
                     samples.tokens.push(one.input_ids.len() as f64);
                 }
+                *memory = result.memory;
             }
         }
         Ok(())

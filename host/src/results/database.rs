@@ -8,6 +8,7 @@ use std::time::Duration;
 use duckdb::{Connection, ToSql, params};
 use serde_json::Value;
 
+use super::absent::absent;
 use super::record::{Cell, Measurement, Record, Run};
 use super::{ResultsError, migrate, sandbox};
 
@@ -91,6 +92,10 @@ impl crate::serve::Queries for Database {
 /// A list as DuckDB takes it through a parameter: JSON text, cast in the statement.
 fn list<T: serde::Serialize>(items: &[T]) -> String {
     serde_json::to_string(items).unwrap_or_else(|_| "[]".into())
+}
+
+fn reasons(cell: &Cell) -> String {
+    serde_json::to_string(&absent(cell)).unwrap_or_else(|_| "{}".into())
 }
 
 fn insert_run(connection: &Connection, run: &Run) -> duckdb::Result<()> {
@@ -186,6 +191,7 @@ fn insert_cell(connection: &Connection, run: &Run, cell: &Cell) -> duckdb::Resul
         ),
         ("parity_max_abs", Box::new(cell.parity_max_abs)),
         ("parity_max_rel", Box::new(cell.parity_max_rel)),
+        ("absent", Box::new(reasons(cell))),
     ];
     let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
     let marks: Vec<&str> = names
@@ -193,6 +199,7 @@ fn insert_cell(connection: &Connection, run: &Run, cell: &Cell) -> duckdb::Resul
         .map(|name| match *name {
             "started" => "make_timestamptz(?)",
             "features" | "flags" => "CAST(CAST(? AS JSON) AS VARCHAR[])",
+            "absent" => "CAST(CAST(? AS JSON) AS MAP(VARCHAR, VARCHAR))",
             _ => "?",
         })
         .collect();

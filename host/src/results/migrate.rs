@@ -16,10 +16,19 @@ pub(super) struct Migration {
 }
 
 /// The first has version 1.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    schema: include_str!("migrations/0001.sql"),
-    copy: "",
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        schema: include_str!("migrations/0001.sql"),
+        copy: "",
+    },
+    Migration {
+        schema: include_str!("migrations/0002.sql"),
+        copy: "INSERT INTO runs SELECT * FROM old.runs;
+               INSERT INTO cells SELECT *, NULL FROM old.cells;
+               INSERT INTO measurements SELECT * FROM old.measurements;
+               INSERT INTO tensors SELECT * FROM old.tensors;",
+    },
+];
 
 /// Brings the file at `path` to the last of `migrations`, or makes it. The caller holds the lock.
 pub(super) fn migrate(path: &Path, migrations: &[Migration]) -> Result<(), ResultsError> {

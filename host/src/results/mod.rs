@@ -3,6 +3,8 @@
 //! One process owns the file ([`Results::open`] finds out which); others reach it through that process. The tables are
 //! in `migrations/`, the rows in [`record`].
 
+#[cfg_attr(not(feature = "results"), allow(dead_code))]
+mod absent;
 pub mod record;
 
 #[cfg(feature = "results")]

@@ -97,6 +97,7 @@ impl Backend for CpuBackend {
         BackendInfo {
             name: "cpu",
             adapter: isa.name().to_owned(),
+            driver: None,
             software: false,
             features: vec![isa.name().to_owned()],
             threads: self.options.parallel.threads(),

@@ -107,6 +107,7 @@ impl Backend for Gpu {
         BackendInfo {
             name: "gpu",
             adapter: facts.name.clone(),
+            driver: (!facts.driver.is_empty()).then(|| facts.driver.clone()),
             software: facts.software,
             features,
             threads: 0,
