@@ -1,20 +1,25 @@
 //! Model architectures: a builder each, from Hugging Face config or GGUF metadata and a checkpoint's
 //! tensors to a [`Graph`]. One file an architecture; blocks that are the same in the papers are in [`block`].
 
+pub mod backbone;
 pub mod bert;
 pub mod block;
 pub mod clap;
+pub mod clip;
 mod config;
 mod decoder;
+pub mod detr;
 pub mod distilbert;
 mod encoder_decoder;
 #[cfg(test)]
 mod hostile;
+mod image_config;
 pub mod llama;
 pub mod qwen2;
 pub mod roberta;
 mod swin;
 pub mod t5;
+pub mod vit;
 pub mod wav2vec2;
 mod weights;
 pub mod whisper;
@@ -53,11 +58,15 @@ pub enum ModelError {
 pub const KNOWN: &[&str] = &[
     "bert",
     "clap",
+    "clip",
+    "deit",
+    "detr",
     "distilbert",
     "llama",
     "qwen2",
     "roberta",
     "t5",
+    "vit",
     "wav2vec2",
     "whisper",
 ];
@@ -166,6 +175,9 @@ pub fn from_config(
     match config.str("model_type")? {
         "bert" => bert::from_config(config, &weights),
         "clap" => clap::from_config(config, &weights),
+        "clip" => clip::from_config(config, &weights),
+        "deit" => vit::deit(config, &weights),
+        "detr" => detr::from_config(config, &weights),
         "distilbert" => distilbert::from_config(config, &weights),
         "roberta" | "xlm-roberta" => roberta::from_config(config, &weights),
         "wav2vec2" => wav2vec2::from_config(config, &weights),
@@ -173,6 +185,7 @@ pub fn from_config(
         "llama" => llama::from_config(config, &weights, options),
         "qwen2" => qwen2::from_config(config, &weights, options),
         "t5" => t5::from_config(config, &weights, options),
+        "vit" => vit::vit(config, &weights),
         other => Err(ModelError::UnknownArchitecture(other.to_owned())),
     }
 }

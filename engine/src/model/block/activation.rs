@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::graph::op::{Binary, Unary};
 use crate::graph::{GraphBuilder, GraphError, ValueId};
-use crate::model::{ConfigError, ModelError};
+use crate::model::{Config, ConfigError, ModelError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
@@ -18,6 +18,18 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// The function that the field `key` of a config names, or that called `default` where the field is missing.
+    pub fn from_config(
+        config: &Config,
+        key: &str,
+        default: &str,
+    ) -> Result<Activation, ModelError> {
+        match config.get(key) {
+            Some(_) => Activation::named(key, config.str(key)?),
+            None => Activation::named(key, default),
+        }
+    }
+
     /// The function that Hugging Face calls `name`.
     pub fn named(key: &str, name: &str) -> Result<Activation, ModelError> {
         Ok(match name {

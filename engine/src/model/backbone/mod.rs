@@ -1,0 +1,3 @@
+//! Convolutional networks that stand before a transformer.
+
+pub mod resnet;
