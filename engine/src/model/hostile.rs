@@ -32,6 +32,9 @@ fn specialize_and_on(graph: &Graph) {
         ("sounds", 1),
         ("frames", 40),
         ("texts", 2),
+        ("images", 2),
+        ("height", 70),
+        ("width", 33),
     ];
     let symbols = graph.symbols();
     let bindings: Bindings = sizes
@@ -64,6 +67,8 @@ fn extremes() -> Vec<Value> {
         json!({}),
         json!({"rope_type": "llama3", "factor": 0, "low_freq_factor": 1, "high_freq_factor": 1,
             "original_max_position_embeddings": -1}),
+        json!([16, 16]),
+        json!([1, 2, 3, 4]),
         json!({"rope_type": "linear", "factor": 0.0, "rope_theta": 0}),
         json!(true),
     ]
@@ -113,7 +118,32 @@ fn every_config_key_may_lie() {
             config.remove(key);
             go_on(build(&config));
         }
+        for (object, inner) in objects(&true_config) {
+            let mut config = true_config.clone();
+            for key in inner.keys() {
+                let mut changed = inner.clone();
+                for lie in extremes() {
+                    changed.insert(key.clone(), lie);
+                    config.insert(object.clone(), Value::Object(changed.clone()));
+                    go_on(build(&config));
+                }
+                changed.remove(key);
+                config.insert(object.clone(), Value::Object(changed));
+                go_on(build(&config));
+            }
+        }
     }
+}
+
+/// The configs within a config.
+fn objects(
+    config: &serde_json::Map<String, Value>,
+) -> Vec<(String, serde_json::Map<String, Value>)> {
+    let objects = config.iter().filter_map(|(key, value)| {
+        let object = value.as_object().filter(|_| key.ends_with("_config"));
+        object.map(|object| (key.clone(), object.clone()))
+    });
+    objects.collect()
 }
 
 /// A LLaMA (or, by the prefix, another) of one layer whose numbers are all right.
