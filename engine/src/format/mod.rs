@@ -22,6 +22,7 @@ pub mod safetensors;
 pub mod safetensors_index;
 
 pub use checkpoint::{Checkpoint, TensorEntry};
+pub(crate) use error::Quoted;
 pub use error::{Fault, FormatError};
 pub use header::{Parsed, Stop};
 pub use metadata::{MetaArray, MetaValue, Metadata, MetadataError};
