@@ -165,27 +165,33 @@ unsafe fn dot_q4<S: Simd, const V: usize, const MINIMA: bool>(
         let mut totals = [S::splat(0.0); V];
         for _ in 0..blocks {
             let mut sums = [S::no_sums(); V];
-            for pair in 0..4 {
+            let mut pair = 0;
+            while pair < 4 {
                 let low = S::load_x(x.cast::<i8>().add(8 * pair));
                 let high = S::load_x(x.cast::<i8>().add(8 * pair + 4));
-                for (v, sums) in sums.iter_mut().enumerate() {
+                let mut v = 0;
+                while v < V {
                     let w = S::load_i(record.add(head + pair * QUADS + 4 * v * S::LANES));
-                    *sums = S::dot(*sums, S::low_nibbles(w), low);
-                    *sums = S::dot(*sums, S::high_nibbles(w), high);
+                    sums[v] = S::dot(sums[v], S::low_nibbles(w), low);
+                    sums[v] = S::dot(sums[v], S::high_nibbles(w), high);
+                    v += 1;
                 }
+                pair += 1;
             }
             let (e, e_sum) = (S::splat(*x.add(8)), S::splat(*x.add(9)));
-            for (v, total) in totals.iter_mut().enumerate() {
+            let mut v = 0;
+            while v < V {
                 let d = S::load_f16(record.cast::<u16>().add(v * S::LANES));
                 let dot = S::mul(S::to_f32(S::total(sums[v])), e);
                 if MINIMA {
                     let m = S::load_f16(record.cast::<u16>().add(GROUP + v * S::LANES));
-                    *total = S::mul_add(m, e_sum, *total);
-                    *total = S::mul_add(d, dot, *total);
+                    totals[v] = S::mul_add(m, e_sum, totals[v]);
+                    totals[v] = S::mul_add(d, dot, totals[v]);
                 } else {
                     let dot = S::mul_add(S::splat(-8.0), e_sum, dot);
-                    *total = S::mul_add(d, dot, *total);
+                    totals[v] = S::mul_add(d, dot, totals[v]);
                 }
+                v += 1;
             }
             record = record.add(head + NIBBLES);
             x = x.add(RECORD);
@@ -207,9 +213,11 @@ unsafe fn dot_q8<S: Simd, const V: usize>(
         for _ in 0..blocks {
             let mut sums = [S::no_sums(); V];
             let mut high_sums = [S::no_sums(); V];
-            for quad in 0..8 {
+            let mut quad = 0;
+            while quad < 8 {
                 let a = S::load_x(x.cast::<i8>().add(4 * quad));
-                for v in 0..V {
+                let mut v = 0;
+                while v < V {
                     let w = S::load_i(record.add(head + quad * QUADS + 4 * v * S::LANES));
                     if S::DOT_U8 {
                         sums[v] = S::dot(sums[v], w, a);
@@ -217,17 +225,21 @@ unsafe fn dot_q8<S: Simd, const V: usize>(
                         sums[v] = S::dot(sums[v], S::low_nibbles(w), a);
                         high_sums[v] = S::dot(high_sums[v], S::high_nibbles(w), a);
                     }
+                    v += 1;
                 }
+                quad += 1;
             }
             let (e, e_sum) = (S::splat(*x.add(8)), S::splat(-128.0 * *x.add(9)));
-            for (v, total) in totals.iter_mut().enumerate() {
+            let mut v = 0;
+            while v < V {
                 let d = S::load_f16(record.cast::<u16>().add(v * S::LANES));
                 let mut dot = S::total(sums[v]);
                 if !S::DOT_U8 {
                     dot = S::add_i(dot, S::shift_left::<4>(S::total(high_sums[v])));
                 }
                 let dot = S::mul_add(S::to_f32(dot), e, e_sum);
-                *total = S::mul_add(d, dot, *total);
+                totals[v] = S::mul_add(d, dot, totals[v]);
+                v += 1;
             }
             record = record.add(head + 2 * NIBBLES);
             x = x.add(RECORD);
@@ -394,11 +406,13 @@ unsafe fn tile<S: Simd, const T: usize, const MODE: u8>(
                         let sums = dots::<S, T, 4>(q.add(4 * half * QUADS), x.add(4 * half * T));
                         let d = S::load(d.add(half * GROUP));
                         let m = S::load(m.add(half * GROUP));
-                        for t in 0..T {
+                        let mut t = 0;
+                        while t < T {
                             let dot = S::mul(S::to_f32(S::total(sums[t])), d);
                             totals[t] = S::mul_add(dot, S::splat(*e.add(t)), totals[t]);
                             let sum = S::splat(*e.add((2 + half) * T + t));
                             totals[t] = S::mul_add(m, sum, totals[t]);
+                            t += 1;
                         }
                     }
                     d = d.add(2 * GROUP);
@@ -411,7 +425,8 @@ unsafe fn tile<S: Simd, const T: usize, const MODE: u8>(
                     } else {
                         (dots::<S, T, 8>(q, x), [S::no_sums(); T])
                     };
-                    for t in 0..T {
+                    let mut t = 0;
+                    while t < T {
                         let mut dot = S::total(low[t]);
                         if MODE == WIDE {
                             dot = S::add_i(dot, S::shift_left::<4>(S::total(high[t])));
@@ -419,6 +434,7 @@ unsafe fn tile<S: Simd, const T: usize, const MODE: u8>(
                         let dot = S::mul(S::to_f32(dot), scale);
                         totals[t] = S::mul_add(dot, S::splat(*e.add(t)), totals[t]);
                         totals[t] = S::mul_add(min, S::splat(*e.add(T + t)), totals[t]);
+                        t += 1;
                     }
                     d = d.add(GROUP);
                     m = m.add(GROUP);
@@ -426,8 +442,10 @@ unsafe fn tile<S: Simd, const T: usize, const MODE: u8>(
                 q = q.add(8 * QUADS);
                 x = x.add(RECORD * T);
             }
-            for t in 0..T {
+            let mut t = 0;
+            while t < T {
                 S::store(out[t].as_mut_ptr().add(lane), totals[t]);
+                t += 1;
             }
         }
         for (t, out) in out.iter().enumerate() {
@@ -444,11 +462,15 @@ unsafe fn dots<S: Simd, const T: usize, const Q: usize>(
 ) -> [S::Sums; T] {
     unsafe {
         let mut sums = [S::no_sums(); T];
-        for quad in 0..Q {
+        let mut quad = 0;
+        while quad < Q {
             let w = S::load_i(q.add(quad * QUADS));
-            for (t, sums) in sums.iter_mut().enumerate() {
-                *sums = S::dot(*sums, w, S::load_x(x.add(quad * T + t).cast()));
+            let mut t = 0;
+            while t < T {
+                sums[t] = S::dot(sums[t], w, S::load_x(x.add(quad * T + t).cast()));
+                t += 1;
             }
+            quad += 1;
         }
         sums
     }
@@ -462,14 +484,18 @@ unsafe fn wide_dots<S: Simd, const T: usize>(
 ) -> ([S::Sums; T], [S::Sums; T]) {
     unsafe {
         let (mut low, mut high) = ([S::no_sums(); T], [S::no_sums(); T]);
-        for quad in 0..8 {
+        let mut quad = 0;
+        while quad < 8 {
             let w = S::load_i(q.add(quad * QUADS));
             let (w_low, w_high) = (S::low_nibbles(w), S::high_nibbles(w));
-            for t in 0..T {
+            let mut t = 0;
+            while t < T {
                 let x = S::load_x(x.add(quad * T + t).cast());
                 low[t] = S::dot(low[t], w_low, x);
                 high[t] = S::dot(high[t], w_high, x);
+                t += 1;
             }
+            quad += 1;
         }
         (low, high)
     }

@@ -92,8 +92,10 @@ impl<S: Simd> Rows<S> {
             };
             let mut words = [S::splat_i32(0); 3];
             if FORMAT == Q4K || FORMAT == Q5K {
-                for (i, word) in words.iter_mut().enumerate() {
-                    *word = S::load_i(record.add(l.scales + i * WORDS + 4 * lane));
+                let mut i = 0;
+                while i < 3 {
+                    words[i] = S::load_i(record.add(l.scales + i * WORDS + 4 * lane));
+                    i += 1;
                 }
             }
             Rows { d, min, words }
@@ -113,7 +115,8 @@ impl<S: Simd> Rows<S> {
             let nibbles = record.add(l.nibbles + part * NIBBLES + 4 * lane);
             let upper = record.add(l.upper + part * l.upper_words * WORDS + 4 * lane);
             let mut bits = S::splat_i32(0);
-            for pair in 0..4 {
+            let mut pair = 0;
+            while pair < 4 {
                 let w = S::load_i(nibbles.add(pair * QUADS));
                 q[2 * pair] = S::low_nibbles(w);
                 q[2 * pair + 1] = S::high_nibbles(w);
@@ -123,18 +126,21 @@ impl<S: Simd> Rows<S> {
                 if l.upper_words == 2 && pair % 2 == 0 {
                     bits = S::load_i(upper.add(pair / 2 * WORDS));
                 }
-                for q in &mut q[2 * pair..2 * pair + 2] {
+                let mut quad = 2 * pair;
+                while quad < 2 * pair + 2 {
                     if l.upper_words == 1 {
                         let bit = S::and(bits, S::splat_i32(0x0101_0101));
-                        *q = S::add_i(*q, S::shift_left::<4>(bit));
+                        q[quad] = S::add_i(q[quad], S::shift_left::<4>(bit));
                         bits = S::shift_right::<1>(bits);
                     }
                     if l.upper_words == 2 {
                         let two = S::and(bits, S::splat_i32(0x0303_0303));
-                        *q = S::add_i(*q, S::shift_left::<4>(two));
+                        q[quad] = S::add_i(q[quad], S::shift_left::<4>(two));
                         bits = S::shift_right::<2>(bits);
                     }
+                    quad += 1;
                 }
+                pair += 1;
             }
             let (d, m) = match FORMAT {
                 Q4K | Q5K => {
@@ -162,12 +168,14 @@ impl<S: Simd> Rows<S> {
                         self.words[0] = S::load_i(record.add(at));
                     }
                     let (mut d, mut m) = ([self.d; 2], [self.d; 2]);
-                    for (d, m) in d.iter_mut().zip(&mut m) {
+                    let mut half = 0;
+                    while half < 2 {
                         let scale = S::and(self.words[0], S::splat_i32(255));
                         let scale = S::sub_i(scale, S::splat_i32(128));
                         self.words[0] = S::shift_right::<8>(self.words[0]);
-                        *d = S::mul(*d, S::to_f32(scale));
-                        *m = S::mul(*d, S::splat(-32.0));
+                        d[half] = S::mul(d[half], S::to_f32(scale));
+                        m[half] = S::mul(d[half], S::splat(-32.0));
+                        half += 1;
                     }
                     (d, m)
                 }
@@ -191,7 +199,9 @@ unsafe fn dot_of<S: Simd, const V: usize, const FORMAT: u8>(
         let mut totals = [S::splat(0.0); V];
         for index in 0..k / (l.parts * BLOCK) {
             let record = group.add(index * l.bytes);
-            for (v, total) in totals.iter_mut().enumerate() {
+            let mut v = 0;
+            while v < V {
+                let total = &mut totals[v];
                 let lane = v * S::LANES;
                 let mut rows = Rows::<S>::of::<FORMAT>(record, lane);
                 for number in 0..l.parts {
@@ -212,6 +222,7 @@ unsafe fn dot_of<S: Simd, const V: usize, const FORMAT: u8>(
                         *total = S::mul_add(part.m[0], S::splat(*x.add(9)), *total);
                     }
                 }
+                v += 1;
             }
         }
         totals
@@ -223,8 +234,10 @@ unsafe fn dot_of<S: Simd, const V: usize, const FORMAT: u8>(
 unsafe fn dots<S: Simd>(q: &[S::I; 8], x: *const f32, from: usize, to: usize) -> S::I {
     unsafe {
         let mut sums = S::no_sums();
-        for (quad, &q) in q.iter().enumerate().take(to).skip(from) {
-            sums = S::dot(sums, q, S::load_x(x.add(quad).cast()));
+        let mut quad = from;
+        while quad < to {
+            sums = S::dot(sums, q[quad], S::load_x(x.add(quad).cast()));
+            quad += 1;
         }
         S::total(sums)
     }
@@ -248,12 +261,16 @@ unsafe fn unpack_of<S: Simd, const FORMAT: u8>(
                 for number in 0..l.parts {
                     let part = rows.part::<FORMAT>(record, lane, number);
                     let at = index * l.parts + number;
-                    for (quad, &values) in part.q.iter().enumerate() {
-                        S::store_i(q.add((8 * at + quad) * QUADS + 4 * lane), values);
+                    let mut quad = 0;
+                    while quad < 8 {
+                        S::store_i(q.add((8 * at + quad) * QUADS + 4 * lane), part.q[quad]);
+                        quad += 1;
                     }
-                    for i in 0..spans {
+                    let mut i = 0;
+                    while i < spans {
                         S::store(d.add((at * spans + i) * GROUP + lane), part.d[i]);
                         S::store(m.add((at * spans + i) * GROUP + lane), part.m[i]);
+                        i += 1;
                     }
                 }
             }

@@ -58,35 +58,48 @@ unsafe fn rows_of<S: Simd, const R: usize>(tile: Tile) {
 }
 
 /// `R` rows by `V` vectors of columns from `first` on.
+///
+/// Counted loops over indices, here and in the other inner loops: iterators over arrays are functions of their own,
+/// and where the compiler leaves one of them a call, the sums are no longer in registers.
 #[inline(always)]
 unsafe fn columns<S: Simd, const R: usize, const V: usize>(tile: Tile, first: usize) {
     unsafe {
         let mut sums = [[S::splat(0.0); V]; R];
         let (mut a, mut b, c) = (tile.a, tile.b.add(first), tile.c.add(first));
-        for _ in 0..tile.k {
+        let mut left = tile.k;
+        while left > 0 {
             let mut row = [S::splat(0.0); V];
-            for (v, row) in row.iter_mut().enumerate() {
-                *row = S::load(b.add(v * S::LANES));
+            let mut v = 0;
+            while v < V {
+                row[v] = S::load(b.add(v * S::LANES));
+                v += 1;
             }
-            for (r, sums) in sums.iter_mut().enumerate() {
+            let mut r = 0;
+            while r < R {
                 let a = S::splat(*a.add(r));
-                for (sum, row) in sums.iter_mut().zip(row) {
-                    *sum = S::mul_add(a, row, *sum);
+                let mut v = 0;
+                while v < V {
+                    sums[r][v] = S::mul_add(a, row[v], sums[r][v]);
+                    v += 1;
                 }
+                r += 1;
             }
             a = a.add(R);
             b = b.wrapping_add(tile.b_step);
+            left -= 1;
         }
-        for (r, sums) in sums.into_iter().enumerate() {
-            for (v, sum) in sums.into_iter().enumerate() {
+        let mut r = 0;
+        while r < R {
+            let mut v = 0;
+            while v < V {
                 let c = c.add(r * tile.c_step + v * S::LANES);
-                let sum = if tile.add {
-                    S::add(S::load(c), sum)
-                } else {
-                    sum
-                };
-                S::store(c, sum);
+                if tile.add {
+                    sums[r][v] = S::add(S::load(c), sums[r][v]);
+                }
+                S::store(c, sums[r][v]);
+                v += 1;
             }
+            r += 1;
         }
     }
 }
