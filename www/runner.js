@@ -139,6 +139,9 @@ function adapter({ name, software, fingerprint }) {
 }
 
 async function generate(job, entry) {
+  if (Object.keys(job.source ?? {}).length) {
+    throw failure("unsupported", "generating after a source's tensors is not in the JavaScript API yet");
+  }
   const { sampling = {} } = job;
   const answer = loaded().generate(prompt(job.prompt), {
     maxTokens: job.max_tokens,

@@ -223,6 +223,10 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GenerateJob {
     pub prompt: Prompt,
+    /// What an encoder-decoder reads, by the names of its encoder's inputs; the prompt is then what its text begins
+    /// with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub source: BTreeMap<String, TensorData>,
     pub max_tokens: usize,
     #[serde(default)]
     pub sampling: Sampling,
@@ -384,6 +388,7 @@ mod tests {
     fn jobs_keep_their_json() {
         let job = Job::Generate(GenerateJob {
             prompt: Prompt::Text("Hi".into()),
+            source: BTreeMap::new(),
             max_tokens: 4,
             sampling: Sampling::greedy(),
             stop: vec![],

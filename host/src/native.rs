@@ -102,9 +102,11 @@ impl Runner for NativeRunner {
                 stop: job.stop.clone(),
                 ignore_eos: job.ignore_eos,
             };
+            let source = tensors(&job.source)?;
             let (report, arriving) = reports();
             let work = tokio::task::spawn_blocking(move || {
-                model.generate(move |model| prompt_ids(model, prompt), options, report)
+                let prompt = move |model: &Model| prompt_ids(model, prompt);
+                model.generate(prompt, source, options, report)
             });
             let gpu = self.target == NativeTarget::Wgpu;
             Ok(generate_result(
@@ -159,10 +161,7 @@ impl Runner for NativeRunner {
     fn forward<'a>(&'a mut self, job: &'a ForwardJob) -> RunFuture<'a, ForwardResult> {
         Box::pin(async move {
             let model = self.model()?;
-            let mut inputs = BTreeMap::new();
-            for (name, data) in &job.inputs {
-                inputs.insert(name.clone(), tensor(name, data)?);
-            }
+            let inputs = tensors(&job.inputs)?;
             let outputs = job.outputs.clone();
             let (outputs, elapsed) = blocking(move || model.forward(inputs, outputs)).await?;
             let outputs = outputs.into_iter().map(|(name, tensor)| {
@@ -399,6 +398,12 @@ fn generate_result(gpu: bool, generated: Generated) -> GenerateResult {
         ids: generated.ids,
         text: generated.text,
     }
+}
+
+fn tensors(given: &BTreeMap<String, TensorData>) -> Result<BTreeMap<String, Tensor>, RunError> {
+    let tensors = given.iter();
+    let tensors = tensors.map(|(name, data)| Ok((name.clone(), tensor(name, data)?)));
+    tensors.collect()
 }
 
 fn tensor(name: &str, data: &TensorData) -> Result<Tensor, RunError> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fewbit_engine::backend::MemoryUse;
 use fewbit_engine::task::forward::Named;
-use fewbit_engine::task::generate::{Event, FinishReason, GenerateOptions};
+use fewbit_engine::task::generate::{Event, FinishReason, GenerateOptions, Generation};
 use fewbit_engine::task::score::TokenScore;
 use fewbit_engine::task::{Embedding, Model};
 
@@ -59,16 +59,24 @@ pub struct Generated {
 }
 
 impl NativeModel {
-    /// Generates after the ids that `prompt` makes of the model; `on_progress` may stop it, upon which what there is comes back.
+    /// Generates after the ids that `prompt` makes of the model; `on_progress` may stop it, upon which what there is comes
+    /// back. `source` is what an encoder-decoder reads before, by the names of its encoder's inputs; without it,
+    /// that model reads the prompt.
     pub fn generate(
         &self,
         prompt: impl FnOnce(&Model) -> Result<Vec<u32>, NativeError> + Send + 'static,
+        source: Named,
         options: GenerateOptions,
         on_progress: impl Fn(Progress) -> ControlFlow<()> + Send + 'static,
     ) -> Result<Generated, NativeError> {
         self.call(move |model| {
             let prompt = prompt(model)?;
-            pollster::block_on(generate(model, prompt, &options, &on_progress))
+            let start = Instant::now();
+            let generation = match source.is_empty() {
+                true => model.generate(prompt, &options)?,
+                false => model.generate_from(&source, prompt, &options)?,
+            };
+            pollster::block_on(drive(model, generation, start, &on_progress))
         })?
     }
 
@@ -120,14 +128,12 @@ pub(crate) async fn warm_up(model: &mut Model) -> Result<(), NativeError> {
     Ok(())
 }
 
-async fn generate(
+async fn drive(
     model: &mut Model,
-    prompt: Vec<u32>,
-    options: &GenerateOptions,
+    mut generation: Generation,
+    start: Instant,
     on_progress: &dyn Fn(Progress) -> ControlFlow<()>,
 ) -> Result<Generated, NativeError> {
-    let start = Instant::now();
-    let mut generation = model.generate(prompt, options)?;
     let mut text = String::new();
     let mut first: Option<Instant> = None;
     let mut last = start;

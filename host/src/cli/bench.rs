@@ -215,6 +215,7 @@ impl Bench {
             Task::Generate => {
                 let job = GenerateJob {
                     prompt: Prompt::Text(text),
+                    source: Default::default(),
                     max_tokens: self.max_tokens,
                     sampling: Sampling::greedy(),
                     stop: vec![],

@@ -123,6 +123,7 @@ impl Run {
         let default = Sampling::default();
         let job = GenerateJob {
             prompt,
+            source: Default::default(),
             max_tokens: self.max_tokens,
             sampling: Sampling {
                 greedy: self.greedy || self.temperature == Some(0.0),

@@ -56,7 +56,10 @@ pub(crate) fn in_folder(folder: &Path) -> Result<ModelFiles, StoreError> {
             push(&mut files, name, path);
         }
     }
-    let is_weights = |name: &str| name.ends_with(".gguf") || name.ends_with(".safetensors");
+    // `model.bin` is CTranslate2's.
+    let is_weights = |name: &str| {
+        name.ends_with(".gguf") || name.ends_with(".safetensors") || name == "model.bin"
+    };
     if !files.iter().any(|file| is_weights(&file.name)) {
         return Err(StoreError::NoModelFiles(folder));
     }

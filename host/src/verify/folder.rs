@@ -2,7 +2,8 @@
 //!
 //! `in.NAME` are fed, `out.NAME` compared with the output NAME within `atol + rtol * |expected|`. `compare` may leave
 //! positions out (`"NAME": "where in.MASK is N"`); `out.logits_full` belongs to `in.input_ids` followed by `generated_ids`;
-//! `generated_ids` are what greedy decoding gives after `in.input_ids`.
+//! `generated_ids` are what greedy decoding gives after `in.input_ids`; of an encoder-decoder, which has
+//! `in.decoder_input_ids`, after the first row of its other inputs, the first id being the one that its texts begin with.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,12 @@ struct Description {
     #[serde(default)]
     preprocessor_inputs: Vec<String>,
 }
+
+/// The input that only encoder-decoders have.
+const DECODER_IDS: &str = "decoder_input_ids";
+
+/// A prompt, a source and the ids that follow.
+type Continuation<'a> = (Vec<u32>, BTreeMap<String, TensorData>, &'a [u32]);
 
 /// An output whose inputs are followed by the generated ids.
 const FULL: &str = "logits_full";
@@ -169,9 +176,11 @@ impl FolderReference {
             findings.rows.push(self.compare(FULL, given.get("logits")));
         }
         if !self.generated.is_empty() {
+            let (prompt, source, expected) = self.continuation()?;
             let job = GenerateJob {
-                prompt: Prompt::Ids(self.prompt()?),
-                max_tokens: self.generated.len(),
+                prompt: Prompt::Ids(prompt),
+                source,
+                max_tokens: expected.len(),
                 sampling: Sampling::greedy(),
                 stop: vec![],
                 ignore_eos: true,
@@ -179,7 +188,7 @@ impl FolderReference {
             let ids = runner.generate(&job, &|_| {}).await?.ids;
             findings
                 .rows
-                .push(compare_ids("generated_ids", &ids, &self.generated));
+                .push(compare_ids("generated_ids", &ids, expected));
         }
         Ok(findings)
     }
@@ -240,6 +249,21 @@ impl FolderReference {
             None => None,
         };
         row
+    }
+
+    /// What greedy decoding goes on from, what it reads before, and the ids that it then gives. An encoder-decoder
+    /// reads the first row of every other input, and its first id is given, not generated.
+    fn continuation(&self) -> Result<Continuation<'_>, RunError> {
+        if !self.inputs.contains_key(DECODER_IDS) {
+            return Ok((self.prompt()?, BTreeMap::new(), &self.generated));
+        }
+        let Some((first, rest)) = self.generated.split_first() else {
+            let message = "generated_ids of an encoder-decoder begin with the given one";
+            return Err(RunError::error("bad_reference", message));
+        };
+        let source = self.inputs.iter().filter(|(name, _)| *name != DECODER_IDS);
+        let source = source.map(|(name, tensor)| (name.clone(), first_row(tensor)));
+        Ok((vec![*first], source.collect(), rest))
     }
 
     fn prompt(&self) -> Result<Vec<u32>, RunError> {
@@ -311,6 +335,16 @@ pub(super) fn compare_ids(name: &str, got: &[u32], expected: &[u32]) -> TensorRo
             )
         }),
     }
+}
+
+/// The first of a tensor's batch rows, as a batch of one.
+fn first_row(tensor: &Tensor) -> TensorData {
+    let mut row = data(tensor);
+    if let Some(batch) = row.shape.first_mut() {
+        row.data.truncate(row.data.len() / (*batch).max(1));
+        *batch = (*batch).min(1);
+    }
+    row
 }
 
 fn data(tensor: &Tensor) -> TensorData {

@@ -149,6 +149,7 @@ impl Continuation {
         };
         let job = GenerateJob {
             prompt,
+            source: Default::default(),
             max_tokens: 1,
             sampling: Sampling::greedy(),
             stop: vec![],
