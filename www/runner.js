@@ -139,9 +139,6 @@ function adapter({ name, software, fingerprint }) {
 }
 
 async function generate(job, entry) {
-  if (Object.keys(job.source ?? {}).length) {
-    throw failure("unsupported", "generating after a source's tensors is not in the JavaScript API yet");
-  }
   const { sampling = {} } = job;
   const answer = loaded().generate(prompt(job.prompt), {
     maxTokens: job.max_tokens,
@@ -153,6 +150,7 @@ async function generate(job, entry) {
     ...(sampling.seed != null ? { seed: sampling.seed } : {}),
     stop: job.stop ?? [],
     ignoreEos: Boolean(job.ignore_eos),
+    source: tensors(job.source ?? {}),
     signal: entry.controller.signal,
   });
   let count = 0;
@@ -211,10 +209,7 @@ async function embed(job, entry) {
 }
 
 async function forward(job, entry) {
-  const inputs = {};
-  for (const [name, { data_type, shape, data }] of Object.entries(job.inputs)) {
-    inputs[name] = { type: data_type, shape, data: fromBase64(data) };
-  }
+  const inputs = tensors(job.inputs);
   const began = performance.now();
   const found = await loaded().forward(inputs, { signal: entry.controller.signal });
   const elapsed_ms = performance.now() - began;
@@ -224,6 +219,14 @@ async function forward(job, entry) {
     outputs[name] = { data_type: type, shape: [...shape], data: toBase64(data) };
   }
   return { outputs, elapsed_ms };
+}
+
+function tensors(given) {
+  const named = {};
+  for (const [name, { data_type, shape, data }] of Object.entries(given)) {
+    named[name] = { type: data_type, shape, data: fromBase64(data) };
+  }
+  return named;
 }
 
 function dispose() {

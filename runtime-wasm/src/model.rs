@@ -137,8 +137,10 @@ impl JsModel {
         })?)
     }
 
-    /// Prepares an answer; `request` is a `GenerateRequest` as JSON.
-    pub fn generate(&self, request: &str) -> Result<JsGeneration, JsValue> {
+    /// Prepares an answer; `request` is a `GenerateRequest` as JSON. `source` is what an encoder-decoder reads, by
+    /// the names of its encoder's inputs; without tensors, that model reads the prompt.
+    pub fn generate(&self, request: &str, source: Vec<JsTensor>) -> Result<JsGeneration, JsValue> {
+        let source = tensor::from_js(source)?;
         let mut request: GenerateRequest = message::parse(request)?;
         let model = self.shared.model.try_borrow().map_err(|_| busy())?;
         let options = GenerateOptions {
@@ -155,7 +157,11 @@ impl JsModel {
         let ids = model
             .encode_prompt(&prompt, policy, options.max_tokens, prompt::now())
             .map_err(Fault::from)?;
-        let generation = model.generate(ids, &options).map_err(Fault::from)?;
+        let generation = match source.is_empty() {
+            true => model.generate(ids, &options),
+            false => model.generate_from(&source, ids, &options),
+        };
+        let generation = generation.map_err(Fault::from)?;
         Ok(JsGeneration {
             shared: self.shared.clone(),
             generation,

@@ -67,13 +67,13 @@ export class Model {
    * for await (const token of model.generate("Once upon a time", { maxTokens: 64, signal })) show(token.text);
    */
   generate(prompt: PromptInput, options: GenerateOptions = {}): Generation {
-    const { signal, ...sampling } = options;
+    const { signal, source = {}, ...sampling } = options;
     const left = new AbortController();
     const either = signal ? AbortSignal.any([signal, left.signal]) : left.signal;
     const tokens = new PushStream<Token>(() => left.abort());
     const result: Promise<GenerateResult> = this.#client.call(
       "generate",
-      { prompt: plainPrompt(prompt), options: sampling },
+      { prompt: plainPrompt(prompt), options: sampling, source },
       { signal: either, onEvent: (token) => tokens.push(token) },
     );
     result.then(

@@ -53,7 +53,11 @@ export interface Calls {
     result: ModelInfo;
   };
   generate: {
-    args: { readonly prompt: Prompt; readonly options: SamplingOptions };
+    args: {
+      readonly prompt: Prompt;
+      readonly options: SamplingOptions;
+      readonly source: Readonly<Record<string, TensorData>>;
+    };
     event: Token;
     result: GenerateResult;
   };

@@ -199,6 +199,14 @@ export interface SamplingOptions {
 export interface GenerateOptions extends SamplingOptions {
   /** Stops generation within one token. */
   readonly signal?: AbortSignal;
+  /**
+   * What an encoder-decoder reads, by the names of its encoder's inputs, such as `input_features`. The prompt is then
+   * what its text begins with; without a source, a model that reads text reads the prompt.
+   *
+   * @example
+   * const answer = model.generate([50257], { source: { input_features: { type: "f32", shape: [1, 80, 3000], data } } });
+   */
+  readonly source?: Readonly<Record<string, TensorData>>;
 }
 
 /** One token of an answer. */

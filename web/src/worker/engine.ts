@@ -7,7 +7,7 @@ import type { PlainLoadOptions, Prompt } from "../protocol.js";
 import type { Backend, GenerateResult, ModelInfo, Score, TensorData, Token, Variant } from "../types.js";
 import { type AdapterFinding, findAdapter } from "./adapter.js";
 import { fetchFiles } from "./files.js";
-import { loadRuntime, type LoadedRuntime, type Runtime, type RuntimeModel, variantsFor, type WasmFeatures, wasmFeatures } from "./runtime.js";
+import { loadRuntime, type LoadedRuntime, type NamedTensor, type Runtime, type RuntimeModel, variantsFor, type WasmFeatures, wasmFeatures } from "./runtime.js";
 import { type CallContext, type Handlers, macrotask, Turnstile } from "./server.js";
 import { type Pool, startPool } from "./threads.js";
 
@@ -116,10 +116,10 @@ export function createHandlers(): Handlers {
       };
     },
 
-    generate: ({ prompt, options }, context) =>
+    generate: ({ prompt, options, source }, context) =>
       inTurn(context.signal, ({ model }) => {
         const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
-        return generate(model, JSON.stringify({ prompt, ...options, seed }), context);
+        return generate(model, JSON.stringify({ prompt, ...options, seed }), source, context);
       }),
 
     embed: ({ texts }, { signal }) =>
@@ -133,8 +133,7 @@ export function createHandlers(): Handlers {
 
     forward: ({ tensors }, { signal }) =>
       inTurn(signal, async ({ model }) => {
-        const named = Object.entries(tensors).map(([name, tensor]) => ({ name, ...tensor }));
-        const outputs = await model.forward(named, pauseFor(signal));
+        const outputs = await model.forward(named(tensors), pauseFor(signal));
         return Object.fromEntries(outputs.map(({ name, ...tensor }): [string, TensorData] => [name, tensor]));
       }),
 
@@ -172,9 +171,18 @@ async function startRuntime(
   return loadRuntime(variants, options.assetsUrl, signal, (step) => emit({ phase: "compile", loaded: step, total: 2 }));
 }
 
-async function generate(model: RuntimeModel, request: string, { emit, signal }: CallContext<"generate">): Promise<GenerateResult> {
+function named(tensors: Readonly<Record<string, TensorData>>): NamedTensor[] {
+  return Object.entries(tensors).map(([name, tensor]) => ({ name, ...tensor }));
+}
+
+async function generate(
+  model: RuntimeModel,
+  request: string,
+  source: Readonly<Record<string, TensorData>>,
+  { emit, signal }: CallContext<"generate">,
+): Promise<GenerateResult> {
   const start = performance.now();
-  const generation = model.generate(request);
+  const generation = model.generate(request, named(source));
   try {
     let first = start;
     let last = start;
@@ -209,7 +217,7 @@ async function generate(model: RuntimeModel, request: string, { emit, signal }: 
 
 /** One token from nothing: pipelines are compiled while the page still shows that it loads, not in the first answer. */
 async function warmUp(model: RuntimeModel): Promise<void> {
-  const generation = model.generate(JSON.stringify({ prompt: { kind: "ids", ids: [0] }, maxTokens: 1, ignoreEos: true }));
+  const generation = model.generate(JSON.stringify({ prompt: { kind: "ids", ids: [0] }, maxTokens: 1, ignoreEos: true }), []);
   try {
     while ((await generation.next()) !== undefined) await macrotask();
   } finally {

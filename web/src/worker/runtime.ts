@@ -28,7 +28,7 @@ export interface NamedTensor extends TensorData {
 /** A model inside the module. JSON texts are described in `runtime-wasm/src/message.rs`. */
 export interface RuntimeModel {
   info(): string;
-  generate(request: string): RuntimeGeneration;
+  generate(request: string, source: readonly NamedTensor[]): RuntimeGeneration;
   /** `pause` is awaited between runs of the model, here and below. */
   score(request: string, pause: () => Promise<void>): Promise<string>;
   embed(request: string, pause: () => Promise<void>): Promise<{ readonly vectors: Float32Array[]; readonly ids: Uint32Array[] }>;
