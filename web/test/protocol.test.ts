@@ -136,7 +136,7 @@ describe("calls", () => {
 
   it("fail with `bad_argument` when an argument cannot be sent", async () => {
     const { client } = connect({});
-    const bad = { prompt: { kind: "text", text: "x" }, options: { stop: (() => {}) as unknown as string } } as const;
+    const bad = { prompt: { kind: "text", text: "x" }, options: { stop: (() => {}) as unknown as string }, source: {} } as const;
     await expect(client.call("generate", bad)).rejects.toMatchObject({ code: "bad_argument" });
   });
 });
