@@ -17,6 +17,8 @@ use crate::setup::npm;
 
 /// What a page may download before the model, with brotli: JavaScript and one wasm variant.
 const CORE_LIMIT: u64 = 1_000_000;
+/// What it may download more when a task first takes a picture or a sound, with brotli.
+const MEDIA_LIMIT: u64 = 500_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -34,7 +36,8 @@ struct Size {
 
 pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result<()> {
     let variants = wasm::choose(&[])?;
-    wasm::build(project, progress, &variants, wasm::Optimize::Yes)?;
+    let modules: Vec<_> = variants.iter().copied().chain([wasm::MEDIA]).collect();
+    wasm::build(project, progress, &modules, wasm::Optimize::Yes)?;
     web::build(project, progress)?;
     let dist = project.dist_web();
     let tarball = pack(project, progress)?;
@@ -58,6 +61,14 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
             );
         }
     }
+    let media = wasm_of(&sizes, wasm::MEDIA.name);
+    print_size(&media, &media.path);
+    if media.brotli > MEDIA_LIMIT {
+        bail!(
+            "the module of codecs has {} bytes with brotli; the limit is {MEDIA_LIMIT}",
+            media.brotli
+        );
+    }
     if args.peers {
         weigh_peers(project, progress)?;
     }
@@ -68,21 +79,35 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
 /// All JavaScript, and the one wasm variant a page takes.
 fn core_of(sizes: &[Size], variant: &str) -> Size {
     let folder = format!("wasm/{variant}/");
-    let mut core = Size {
-        path: format!("core download ({variant})"),
+    sum(&format!("core download ({variant})"), sizes, |path| {
+        !path.starts_with("wasm/") || path.starts_with(&folder)
+    })
+}
+
+/// One wasm module with its JavaScript.
+fn wasm_of(sizes: &[Size], variant: &str) -> Size {
+    let folder = format!("wasm/{variant}/");
+    sum(&format!("module {variant}"), sizes, |path| {
+        path.starts_with(&folder)
+    })
+}
+
+fn sum(name: &str, sizes: &[Size], belongs: impl Fn(&str) -> bool) -> Size {
+    let mut sum = Size {
+        path: name.to_owned(),
         raw: 0,
         gzip: 0,
         brotli: 0,
     };
     for size in sizes {
         let code = size.path.ends_with(".js") || size.path.ends_with(".wasm");
-        if code && (!size.path.starts_with("wasm/") || size.path.starts_with(&folder)) {
-            core.raw += size.raw;
-            core.gzip += size.gzip;
-            core.brotli += size.brotli;
+        if code && belongs(&size.path) {
+            sum.raw += size.raw;
+            sum.gzip += size.gzip;
+            sum.brotli += size.brotli;
         }
     }
-    core
+    sum
 }
 
 fn print_size(size: &Size, name: &str) {

@@ -34,7 +34,10 @@ enum Part {
 pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result<()> {
     let wants = |part| args.only.is_none_or(|only| only == part);
     if wants(Part::Wasm) {
-        let chosen = wasm::choose(&args.variants)?;
+        let mut chosen = wasm::choose(&args.variants)?;
+        if args.variants.is_empty() {
+            chosen.push(wasm::MEDIA);
+        }
         wasm::build(project, progress, &chosen, wasm::Optimize::Yes)?;
     }
     if wants(Part::Web) {

@@ -17,31 +17,50 @@ use crate::project::{Project, executable};
 use crate::setup::{npm, rust};
 use crate::stamp::{Inputs, Stamp};
 
-/// The name of the files a page loads: `NAME.js` and `NAME_bg.wasm`.
-const OUT_NAME: &str = "fewbit_runtime";
-
-/// One set of wasm features.
+/// A wasm module: a crate, and one set of wasm features.
 pub(crate) struct Variant {
     pub(crate) name: &'static str,
+    /// The crate, with `_` for `-` as its file has.
+    package: &'static str,
+    /// The name of the files a page loads: `NAME.js` and `NAME_bg.wasm`.
+    out_name: &'static str,
     target_features: &'static str,
     /// Shared memory and atomics: the standard library has to be compiled along.
     threads: bool,
 }
 
-/// Every variant, the most widely supported first.
+const RUNTIME: (&str, &str) = ("fewbit_runtime_wasm", "fewbit_runtime");
+
+/// The codecs and preprocessing of pictures and sound, which a page loads when a task needs them. It runs once an
+/// input: one variant does, with what all browsers have.
+pub(crate) const MEDIA: &Variant = &Variant {
+    name: "media",
+    package: "fewbit_media_wasm",
+    out_name: "fewbit_media",
+    target_features: "+simd128",
+    threads: false,
+};
+
+/// Every variant of the runtime, the most widely supported first.
 pub(crate) const VARIANTS: &[Variant] = &[
     Variant {
         name: "simd",
+        package: RUNTIME.0,
+        out_name: RUNTIME.1,
         target_features: "+simd128",
         threads: false,
     },
     Variant {
         name: "relaxed",
+        package: RUNTIME.0,
+        out_name: RUNTIME.1,
         target_features: "+simd128,+relaxed-simd",
         threads: false,
     },
     Variant {
         name: "threads",
+        package: RUNTIME.0,
+        out_name: RUNTIME.1,
         target_features: "+simd128,+relaxed-simd,+atomics,+bulk-memory",
         threads: true,
     },
@@ -101,7 +120,7 @@ pub(crate) enum Optimize {
     No,
 }
 
-/// The variants called `names`, or all where none is named.
+/// The variants called `names`, or all of the runtime where none is named.
 pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Variant>> {
     if names.is_empty() {
         return Ok(VARIANTS.iter().collect());
@@ -109,11 +128,11 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Variant>> {
     names
         .iter()
         .map(|name| {
-            VARIANTS
-                .iter()
+            let all = || VARIANTS.iter().chain([MEDIA]);
+            all()
                 .find(|variant| variant.name == *name)
                 .with_context(|| {
-                    let known: Vec<_> = VARIANTS.iter().map(|variant| variant.name).collect();
+                    let known: Vec<_> = all().map(|variant| variant.name).collect();
                     format!("no wasm variant `{name}`: there are {}", known.join(", "))
                 })
         })
@@ -146,12 +165,13 @@ pub(crate) fn build(
     Ok(())
 }
 
-/// The module cargo makes of `runtime-wasm`, before its bindings.
+/// The module cargo makes of the crate, before its bindings.
 fn compile(project: &Project, progress: &Progress, variant: &Variant) -> Result<PathBuf> {
     let step = progress.step(format!("wasm {}: compile", variant.name));
     let mut command = cargo::command(project);
     command
-        .args(["build", "--profile", "wasm", "-p", "fewbit-runtime-wasm"])
+        .args(["build", "--profile", "wasm"])
+        .args(["-p", &variant.package.replace('_', "-")])
         .args(["--target", "wasm32-unknown-unknown"]);
     let target = variant.target(project);
     command.arg("--target-dir").arg(&target);
@@ -163,7 +183,9 @@ fn compile(project: &Project, progress: &Progress, variant: &Variant) -> Result<
         &mut command,
         Duration::from_secs(30 * 60),
     )?;
-    let module = target.join("wasm32-unknown-unknown/wasm/fewbit_runtime_wasm.wasm");
+    let module = target
+        .join("wasm32-unknown-unknown/wasm")
+        .join(format!("{}.wasm", variant.package));
     if !module.is_file() {
         bail!("cargo ended well but left no {}", project.shown(&module));
     }
@@ -181,7 +203,7 @@ fn bind(
     wasm_opt: Option<&Path>,
 ) -> Result<()> {
     let out = project.dist_web().join("wasm").join(variant.name);
-    let wasm = out.join(format!("{OUT_NAME}_bg.wasm"));
+    let wasm = out.join(format!("{}_bg.wasm", variant.out_name));
     let stamp = |how: &str| -> Result<Stamp> {
         let inputs = Inputs::new().file(module)?.file(bindgen)?.text(how);
         let name = format!("wasm-{}", variant.name);
@@ -212,7 +234,7 @@ fn bind(
         Command::new(bindgen)
             .arg(module)
             .arg(&staging)
-            .arg(OUT_NAME),
+            .arg(variant.out_name),
         Duration::from_secs(600),
     )?;
     if let Some(wasm_opt) = wasm_opt {
@@ -238,7 +260,7 @@ fn optimize(
     wasm_opt: &Path,
     dir: &Path,
 ) -> Result<()> {
-    let module = dir.join(format!("{OUT_NAME}_bg.wasm"));
+    let module = dir.join(format!("{}_bg.wasm", variant.out_name));
     let smaller = dir.join("optimized.wasm");
     let mut command = Command::new("node");
     command
