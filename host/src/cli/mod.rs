@@ -13,6 +13,8 @@ mod launch;
 #[cfg(feature = "runners")]
 mod measured;
 mod models;
+#[cfg(feature = "media")]
+mod preprocess;
 mod progress;
 #[cfg(feature = "results")]
 mod query;
@@ -41,6 +43,8 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Models(models::Models),
+    #[cfg(feature = "media")]
+    Preprocess(preprocess::Preprocess),
     #[cfg(feature = "runners")]
     Run(Box<run::Run>),
     #[cfg(feature = "runners")]
@@ -64,6 +68,8 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(command) => on_runtime(command.run()),
         Command::Models(command) => command.run(),
+        #[cfg(feature = "media")]
+        Command::Preprocess(command) => command.run(),
         #[cfg(feature = "runners")]
         Command::Run(command) => on_runtime(command.run()),
         #[cfg(feature = "runners")]
