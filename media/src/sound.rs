@@ -81,6 +81,9 @@ pub fn decode_audio(bytes: &[u8], rate: u32) -> Result<Vec<f32>, MediaError> {
         Box::new(Cursor::new(bytes)),
         MediaSourceStreamOptions::default(),
     );
+    if format == SoundFormat::Wav {
+        check_wav(bytes)?;
+    }
     let mut reader = open(format, source).map_err(refused)?;
     let Some((track, mut decoder, mut stream)) = start(format, &*reader, bytes, rate)? else {
         return Err(MediaError::Unsupported {
@@ -245,6 +248,28 @@ impl Stream {
         }
         Ok(self.out)
     }
+}
+
+/// Channels of a WAV, before its reader multiplies with them in 16 bits.
+fn check_wav(bytes: &[u8]) -> Result<(), MediaError> {
+    let mut chunks = &bytes[12..];
+    while let [i, d, e, n, a, b, c, l, rest @ ..] = chunks {
+        let length = u32::from_le_bytes([*a, *b, *c, *l]) as usize;
+        match &[*i, *d, *e, *n] {
+            b"fmt " => {
+                if let [_, _, low, high, ..] = rest {
+                    let channels = u16::from_le_bytes([*low, *high]);
+                    check_channels(SoundFormat::Wav, usize::from(channels))?;
+                }
+            }
+            b"data" => break,
+            _ => {}
+        }
+        // Chunks begin at even places.
+        let next = length.saturating_add(length & 1);
+        chunks = &rest[rest.len().min(next)..];
+    }
+    Ok(())
 }
 
 fn check_channels(format: SoundFormat, channels: usize) -> Result<(), MediaError> {

@@ -111,12 +111,8 @@ fn sound_that_is_empty_or_too_long_is_refused() {
     assert_eq!((field, seconds), ("length in the header", 10_800.0));
     // The same behind a header that knows no length.
     let file = wav(1000, 1, u32::MAX, &hours);
-    let error = decode_audio(&file, 16_000).expect_err("three hours");
+    let error = decode_audio(&file, 1000).expect_err("three hours");
     assert!(matches!(error, MediaError::Duration { .. }), "{error}");
-    // An hour that becomes more samples than there may be.
-    let file = wav(1000, 1, 2 * 3_500_000, &hours[..2 * 3_500_000]);
-    let error = decode_audio(&file, 96_000).expect_err("too many samples");
-    assert!(error.to_string().contains("172800000"), "{error}");
     // FLAC's header claims 2^36 - 1 samples.
     let mut flac = fixture("stereo.flac");
     flac[21] |= 0x0f;
