@@ -4,19 +4,19 @@
 //! model does not download codecs.
 //!
 //! Pictures come as files (`decodeImage`) or as a canvas's pixels (`Picture.fromRgba`); sound as files (`decodeAudio`)
-//! or as an `AudioBuffer`'s channels (`mixAudio`). `preprocessImages` and `features` make of them what the model is fed.
-//! Errors are `Error` objects with a `code`, `unsupported` or `bad_argument`, as those of the other module.
+//! or as an `AudioBuffer`'s channels (`mixAudio`). A `Preprocessor` makes of them what the model is fed. Errors are `Error` objects with a
+//! `code`, `unsupported`, `bad_argument` or `bad_model`, as those of the other module.
 //!
 //! No panic is meant to be reachable. Should one be, in one of the codecs, the module is poisoned and can be made
 //! again: it holds nothing between calls.
 #![cfg(target_arch = "wasm32")]
 
 use fewbit_engine::input::audio::{AudioError, AudioPreprocessor, Resampler, mix};
-use fewbit_engine::input::image::{self, ImageError, ImagePreprocessor};
-use fewbit_engine::input::{ConfigError, preprocessor::Preprocessor};
-use fewbit_engine::tensor::{DataType, Tensor};
+use fewbit_engine::input::image::{self, ImageError};
+use fewbit_engine::input::{ConfigError, preprocessor};
+use fewbit_engine::tensor::Tensor;
 use fewbit_media::{MediaError, decode_audio, decode_image};
-use js_sys::{BigInt64Array, Float32Array, Int32Array, Uint8Array, Uint32Array};
+use js_sys::{Array, Float32Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 /// A decoded picture: 8-bit RGB, turned as it is to be seen.
@@ -99,134 +99,95 @@ pub fn mix_audio(channels: Vec<Float32Array>, from: u32, to: u32) -> Result<Floa
     Ok(out.as_slice().into())
 }
 
-/// What a model is fed: named tensors.
+/// What makes a model's input, as its `preprocessor_config.json` asks.
 #[wasm_bindgen]
-pub struct Fed(Vec<(&'static str, Tensor)>);
+pub struct Preprocessor(preprocessor::Preprocessor);
 
 #[wasm_bindgen]
-impl Fed {
-    /// `pixel_values`, `pixel_mask`, `input_features`, `is_longer`, `input_values`, `attention_mask`, as `transformers` has
-    /// them.
-    pub fn names(&self) -> Vec<String> {
-        self.0.iter().map(|(name, _)| (*name).to_owned()).collect()
+impl Preprocessor {
+    /// Of the bytes of a `preprocessor_config.json` or `processor_config.json`. `model_type`, of the model's `config.json`,
+    /// decides for files that name no processor.
+    #[wasm_bindgen(constructor)]
+    pub fn new(config: &[u8], model_type: Option<String>) -> Result<Preprocessor, JsValue> {
+        preprocessor::Preprocessor::from_json(config, model_type.as_deref())
+            .map(Preprocessor)
+            .map_err(|problem| config_fault(&problem))
     }
 
-    /// Of the tensor called so; `undefined` if there is none.
-    pub fn shape(&self, name: &str) -> Option<Uint32Array> {
-        let shape: Vec<u32> = self.find(name)?.shape().iter().map(|&d| d as u32).collect();
-        Some(shape.as_slice().into())
+    /// The sampling rate of its clips, in hertz: what to give [`decode_audio_file`]. `undefined` for pictures.
+    #[wasm_bindgen(getter)]
+    pub fn rate(&self) -> Option<u32> {
+        match &self.0 {
+            preprocessor::Preprocessor::Image(_) => None,
+            preprocessor::Preprocessor::Audio(audio) => Some(audio.rate()),
+        }
     }
 
-    /// `float32`, `int64`, `int32` or `bool`.
-    #[wasm_bindgen(js_name = dataType)]
-    pub fn data_type(&self, name: &str) -> Option<String> {
-        let name = match self.find(name)?.data_type() {
-            DataType::F32 => "float32",
-            DataType::I64 => "int64",
-            DataType::I32 => "int32",
-            DataType::Bool => "bool",
-            // None of the preprocessors makes another.
-            _ => return None,
+    /// The input for pictures: `{ name, type, shape, data }[]`, as the other module takes tensors.
+    pub fn images(&self, pictures: Vec<Picture>) -> Result<Array, JsValue> {
+        let preprocessor::Preprocessor::Image(images) = &self.0 else {
+            return Err(error("bad_argument", "the model takes sound, not pictures"));
         };
-        Some(name.to_owned())
+        let pictures: Vec<_> = pictures.into_iter().map(|picture| picture.0).collect();
+        let batch = images.run(&pictures).map_err(|error| image_fault(&error))?;
+        to_js(&batch.into_named())
     }
 
-    /// A `Float32Array`, `BigInt64Array`, `Int32Array` or, for bool, `Uint8Array`.
-    pub fn data(&self, name: &str) -> JsValue {
-        let Some(tensor) = self.find(name) else {
-            return JsValue::UNDEFINED;
+    /// The input for clips of one channel at its sampling rate, likewise. `seed` decides which piece of a long clip CLAP hears.
+    /// With `whole`, Whisper's features of one long clip are not cut to a chunk.
+    pub fn clips(
+        &self,
+        clips: Vec<Float32Array>,
+        seed: u32,
+        whole: bool,
+    ) -> Result<Array, JsValue> {
+        let preprocessor::Preprocessor::Audio(audio) = &self.0 else {
+            return Err(error("bad_argument", "the model takes pictures, not sound"));
         };
-        match tensor.data_type() {
-            DataType::F32 => match tensor.as_f32() {
-                Ok(values) => Float32Array::from(values).into(),
-                Err(_) => JsValue::UNDEFINED,
-            },
-            DataType::I64 => {
-                let bytes = Uint8Array::from(tensor.bytes());
-                BigInt64Array::new(&bytes.buffer()).into()
+        let fault = |error| audio_fault(&error);
+        let clips: Vec<Vec<f32>> = clips.iter().map(Float32Array::to_vec).collect();
+        let clips: Vec<&[f32]> = clips.iter().map(Vec::as_slice).collect();
+        let named = match (audio, whole, clips.as_slice()) {
+            (AudioPreprocessor::Whisper(whisper), true, [clip]) => {
+                vec![("input_features", whisper.whole(clip).map_err(fault)?)]
             }
-            DataType::I32 => {
-                let bytes = Uint8Array::from(tensor.bytes());
-                Int32Array::new(&bytes.buffer()).into()
+            (_, false, clips) => audio.run(clips, u64::from(seed)).map_err(fault)?,
+            _ => {
+                let reason = "only one clip for Whisper can be taken whole";
+                return Err(error("bad_argument", reason));
             }
-            _ => Uint8Array::from(tensor.bytes()).into(),
-        }
+        };
+        to_js(&named)
     }
 }
 
-impl Fed {
-    fn find(&self, name: &str) -> Option<&Tensor> {
-        let found = self.0.iter().find(|(known, _)| *known == name);
-        found.map(|(_, tensor)| tensor)
-    }
-}
-
-/// The model's input for pictures, as its `preprocessor_config.json` asks. `model_type`, of its `config.json`, decides for files
-/// that name no processor.
-#[wasm_bindgen(js_name = preprocessImages)]
-pub fn preprocess_images(
-    config: &[u8],
-    model_type: Option<String>,
-    pictures: Vec<Picture>,
-) -> Result<Fed, JsValue> {
-    let fault = |error| image_fault(&error);
-    let preprocessor =
-        ImagePreprocessor::from_json(config, model_type.as_deref()).map_err(fault)?;
-    let pictures: Vec<_> = pictures.into_iter().map(|picture| picture.0).collect();
-    let batch = preprocessor.run(&pictures).map_err(fault)?;
-    Ok(Fed(batch.into_named()))
-}
-
-/// The sampling rate, in hertz, that a model's `preprocessor_config.json` asks for: what to give [`decode_audio_file`].
-#[wasm_bindgen(js_name = samplingRate)]
-pub fn sampling_rate(config: &[u8], model_type: Option<String>) -> Result<u32, JsValue> {
-    let preprocessor = AudioPreprocessor::from_json(config, model_type.as_deref())
-        .map_err(|error| audio_fault(&error))?;
-    Ok(preprocessor.rate())
-}
-
-/// Whether a model's `preprocessor_config.json` is for `image` or `audio`.
-#[wasm_bindgen(js_name = preprocessorKind)]
-pub fn preprocessor_kind(config: &[u8], model_type: Option<String>) -> Result<String, JsValue> {
-    match Preprocessor::from_json(config, model_type.as_deref()) {
-        Ok(Preprocessor::Image(_)) => Ok("image".into()),
-        Ok(Preprocessor::Audio(_)) => Ok("audio".into()),
-        Err(problem) => Err(config_fault(&problem)),
-    }
-}
-
-/// The model's input for clips of one channel at its sampling rate. `seed` decides which piece of a long clip CLAP hears. With
-/// `whole`, Whisper's features of one long clip are not cut to a chunk.
-#[wasm_bindgen]
-pub fn features(
-    config: &[u8],
-    model_type: Option<String>,
-    clips: Vec<Float32Array>,
-    seed: u32,
-    whole: bool,
-) -> Result<Fed, JsValue> {
-    let fault = |error| audio_fault(&error);
-    let preprocessor =
-        AudioPreprocessor::from_json(config, model_type.as_deref()).map_err(fault)?;
-    let clips: Vec<Vec<f32>> = clips.iter().map(Float32Array::to_vec).collect();
-    let clips: Vec<&[f32]> = clips.iter().map(Vec::as_slice).collect();
-    let named = match (&preprocessor, whole, clips.as_slice()) {
-        (AudioPreprocessor::Whisper(whisper), true, [clip]) => {
-            vec![("input_features", whisper.whole(clip).map_err(fault)?)]
+/// Tensors under the names that `transformers` gives them; elements little-endian.
+fn to_js(named: &[(&'static str, Tensor)]) -> Result<Array, JsValue> {
+    let tensors = Array::new();
+    for (name, tensor) in named {
+        let shape: Array = tensor
+            .shape()
+            .iter()
+            .map(|&size| JsValue::from(size as f64))
+            .collect();
+        let object = Object::new();
+        for (key, value) in [
+            ("name", JsValue::from(*name)),
+            ("type", tensor.data_type().name().into()),
+            ("shape", shape.into()),
+            ("data", Uint8Array::from(tensor.bytes()).into()),
+        ] {
+            Reflect::set(&object, &key.into(), &value)?;
         }
-        (_, false, clips) => preprocessor.run(clips, u64::from(seed)).map_err(fault)?,
-        _ => {
-            let reason = "only one clip for Whisper can be taken whole";
-            return Err(error("bad_argument", reason));
-        }
-    };
-    Ok(Fed(named))
+        tensors.push(&object);
+    }
+    Ok(tensors)
 }
 
 fn error(code: &str, message: &str) -> JsValue {
     let error = js_sys::Error::new(message);
     // Setting a property of a fresh object cannot fail.
-    let _ = js_sys::Reflect::set(&error, &"code".into(), &code.into());
+    let _ = Reflect::set(&error, &"code".into(), &code.into());
     error.into()
 }
 

@@ -104,8 +104,9 @@ fn in_browsers(project: &Project, progress: &Progress) -> Result<Report> {
     browsers::all(project, progress)?;
     duckdb::library(project, progress)?;
     npm::ci(project, progress, "browser-tests")?;
-    let variants = wasm::choose(&[])?;
-    wasm::build(project, progress, &variants, wasm::Optimize::No)?;
+    let mut modules = wasm::choose(&[])?;
+    modules.push(wasm::MEDIA);
+    wasm::build(project, progress, &modules, wasm::Optimize::No)?;
     web::build(project, progress)?;
     let started = Instant::now();
     let mut report = Report::new("browsers");
