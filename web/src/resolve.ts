@@ -26,9 +26,16 @@ const OPTIONAL = [
   "sentence_bert_config.json",
   "1_Pooling/config.json",
 ];
-const SINGLE = /\.(gguf|safetensors)$/;
+const SINGLE = /\.(gguf|safetensors|bin|pt|pth)$/;
+/** The index of shards, and the one file where there are none: safetensors, else PyTorch's archives. */
 const INDEX = "model.safetensors.index.json";
+const SAFETENSORS = "model.safetensors";
+const PYTORCH_INDEX = "pytorch_model.bin.index.json";
+const PYTORCH = "pytorch_model.bin";
 const MAX_SHARDS = 1000;
+
+/** Whether there is something to download; where nobody can tell, `true`. */
+export type Exists = (url: string) => Promise<boolean>;
 
 /** Gets a small text, `null` where there is none (404); used for manifests and indexes. */
 export type GetText = (url: string) => Promise<string | null>;
@@ -41,6 +48,7 @@ export type GetText = (url: string) => Promise<string | null>;
 export async function resolve(
   source: Exclude<PlainSource, { kind: "files" }>,
   getText: GetText,
+  exists: Exists = async () => true,
 ): Promise<Resolution> {
   switch (source.kind) {
     case "name":
@@ -48,7 +56,7 @@ export async function resolve(
     case "listed":
       return listed(source);
     case "url":
-      return byUrl(source.url, getText);
+      return byUrl(source.url, getText, exists);
   }
 }
 
@@ -100,31 +108,45 @@ function listed(source: Extract<PlainSource, { kind: "listed" }>): Resolution {
   return { name: source.name, files, optional: [] };
 }
 
-async function byUrl(url: string, getText: GetText): Promise<Resolution> {
+async function byUrl(url: string, getText: GetText, exists: Exists): Promise<Resolution> {
   const path = new URL(url).pathname;
   const plain = (file: string, at: string): Wanted => ({ model: null, file, urls: [at], size: null, sha256: null });
   if (SINGLE.test(path)) {
     const file = decodeURIComponent(path.slice(path.lastIndexOf("/") + 1));
     if (path.endsWith(".gguf")) return { name: file, files: [plain(file, url)], optional: [] };
-    throw new FewbitError("bad_argument", `${url}: safetensors need their config.json; give the URL of the folder, with a / at its end`);
+    throw new FewbitError("bad_argument", `${url}: such weights need their config.json; give the URL of the folder, with a / at its end`);
   }
   const folder = url.endsWith("/") ? url : `${url}/`;
   const at = (file: string): Wanted => plain(file, new URL(file, folder).href);
-  const index = await getText(new URL(INDEX, folder).href);
-  const weights = index === null ? ["model.safetensors"] : [INDEX, ...shardsOf(parseJson(index, INDEX))];
+  const weights = await weightsOf(folder, getText, exists);
   const name = decodeURIComponent(folder.split("/").at(-2) ?? "") || folder;
   return { name, files: ["config.json", ...weights].map(at), optional: OPTIONAL.map(at) };
 }
 
-/** The files that a sharded checkpoint's index names. */
-function shardsOf(index: unknown): string[] {
+/** The files of a folder's weights. */
+async function weightsOf(folder: string, getText: GetText, exists: Exists): Promise<string[]> {
+  const shards = async (name: string): Promise<string[] | null> => {
+    const index = await getText(new URL(name, folder).href);
+    return index === null ? null : [name, ...shardsOf(name, parseJson(index, name))];
+  };
+  const sharded = await shards(INDEX);
+  if (sharded) return sharded;
+  if (await exists(new URL(SAFETENSORS, folder).href)) return [SAFETENSORS];
+  const pickled = await shards(PYTORCH_INDEX);
+  if (pickled) return pickled;
+  // What is missing is named by what most folders have.
+  return [(await exists(new URL(PYTORCH, folder).href)) ? PYTORCH : SAFETENSORS];
+}
+
+/** The files that a sharded checkpoint's index, which is called `name`, names. */
+function shardsOf(name: string, index: unknown): string[] {
   const map = typeof index === "object" && index !== null ? (index as Record<string, unknown>)["weight_map"] : undefined;
-  if (typeof map !== "object" || map === null) throw new FewbitError("bad_model", `${INDEX}: it has no weight_map`);
+  if (typeof map !== "object" || map === null) throw new FewbitError("bad_model", `${name}: it has no weight_map`);
   const shards = [...new Set(Object.values(map))];
-  if (shards.length > MAX_SHARDS) throw new FewbitError("bad_model", `${INDEX}: it names ${shards.length} files`);
+  if (shards.length > MAX_SHARDS) throw new FewbitError("bad_model", `${name}: it names ${shards.length} files`);
   return shards.map((shard: unknown) => {
     if (typeof shard !== "string" || !isRelative(shard)) {
-      throw new FewbitError("bad_model", `${INDEX}: bad file name ${JSON.stringify(shard)}`);
+      throw new FewbitError("bad_model", `${name}: bad file name ${JSON.stringify(shard)}`);
     }
     return shard;
   });

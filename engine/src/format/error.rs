@@ -169,6 +169,26 @@ pub enum Fault {
     ShardCount { expected: usize, got: usize },
     #[error("is not in shard {}, where the index says it is", Quoted(.shard))]
     NotInShard { shard: String },
+    #[error("malformed zip archive: {0}")]
+    Zip(&'static str),
+    #[error("the archive has no {}", Quoted(.0))]
+    NoEntry(String),
+    #[error("{} is compressed or encrypted, which torch.save does not do", Quoted(.0))]
+    Compressed(String),
+    #[error(
+        "written by PyTorch before 1.6: load it with torch and save it anew, best as safetensors"
+    )]
+    LegacyTorch,
+    #[error("not a state dict's pickle: {0}")]
+    Pickle(&'static str),
+    #[error("opcode {0:#04x} is not one that a state dict's pickle has")]
+    Opcode(u8),
+    #[error("the pickle asks for {}; nothing of a pickle is run, and a state dict does not need it: save the state dict alone", Quoted(.0))]
+    Global(String),
+    #[error(
+        "strides {strides:?} of shape {shape:?} are not contiguous: save the tensor's contiguous()"
+    )]
+    Strides { shape: Vec<u64>, strides: Vec<u64> },
     #[error("there is no such tensor")]
     MissingTensor,
     #[error("its file has number {file}, only {files} were given")]

@@ -1,4 +1,5 @@
-//! Readers of model files: safetensors (one file, or shards with an index), GGUF v2 and v3, and CTranslate2.
+//! Readers of model files: safetensors and PyTorch archives (one file, or shards with an index), GGUF v2 and v3, and
+//! CTranslate2.
 //!
 //! Each reader turns a file's header into a [`Checkpoint`]: named tensors with element type, shape and
 //! byte range, and the file's metadata. Only the header is read; the weights stay where they are until
@@ -15,6 +16,7 @@ pub mod gguf;
 mod header;
 mod layout;
 mod metadata;
+pub mod pytorch;
 mod read;
 #[cfg(test)]
 mod real_files;

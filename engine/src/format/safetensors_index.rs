@@ -1,4 +1,5 @@
-//! Sharded safetensors: `model.safetensors.index.json`, which says what tensor is in which file.
+//! Sharded checkpoints: `model.safetensors.index.json` (or `pytorch_model.bin.index.json`), which says what tensor is
+//! in which file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use serde::Deserialize;
 use super::checkpoint::Checkpoint;
 use super::error::{Fault, FormatError};
 use super::metadata::Metadata;
-use super::safetensors;
+use super::{pytorch, safetensors};
 use crate::source::ByteSource;
 
 /// A checked index.
@@ -72,7 +73,10 @@ impl ShardIndex {
         }
         let mut headers = Vec::with_capacity(shards.len());
         for shard in shards {
-            headers.push(safetensors::read_header(shard.as_ref()).await?);
+            headers.push(match pytorch::is_named(shard.name()) {
+                true => pytorch::read_header(shard.as_ref()).await?,
+                false => safetensors::read_header(shard.as_ref()).await?,
+            });
         }
         let mut checkpoint = Checkpoint {
             file: self.name.clone(),

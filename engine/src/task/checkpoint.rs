@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::format::{
-    Checkpoint, FormatError, Metadata, ctranslate2, gguf, read_tensor, safetensors,
+    Checkpoint, FormatError, Metadata, ctranslate2, gguf, pytorch, read_tensor, safetensors,
     safetensors_index,
 };
 use crate::model::{self, BuildOptions, BuiltModel, Config, ConfigError, ModelError};
@@ -59,7 +59,7 @@ impl ModelFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     #[error(
-        "no weights among the files ({0}): a .gguf, a CTranslate2 model.bin, model.safetensors or model.safetensors.index.json is needed"
+        "no weights among the files ({0}): a .gguf, a CTranslate2 model.bin, model.safetensors or pytorch_model.bin, or the index of such shards, is needed"
     )]
     NoWeights(String),
     #[error("config.json is missing beside {0}")]
@@ -90,7 +90,7 @@ pub async fn open(files: &ModelFiles, options: BuildOptions) -> Result<OpenModel
     if let Some(file) = files.find("model.bin") {
         return open_ctranslate2(file).await;
     }
-    let (checkpoint, sources) = open_safetensors(files).await?;
+    let (checkpoint, sources) = open_tensors(files).await?;
     let config = match files.read("config.json").await? {
         Some(json) => Config::parse(&json)?,
         None => return Err(CheckpointError::NoConfig(checkpoint.file)),
@@ -147,28 +147,51 @@ async fn open_ctranslate2(file: &Rc<dyn ByteSource>) -> Result<OpenModel, Checkp
     })
 }
 
-async fn open_safetensors(
+/// Safetensors, or PyTorch's archives where there are none: shards with an index, else one file.
+async fn open_tensors(
     files: &ModelFiles,
 ) -> Result<(Checkpoint, Vec<Rc<dyn ByteSource>>), CheckpointError> {
-    const INDEX: &str = "model.safetensors.index.json";
-    if let Some(json) = files.read(INDEX).await? {
-        let index = safetensors_index::ShardIndex::parse(&json, INDEX)?;
-        let mut sources = Vec::new();
-        for name in &index.files {
-            let file = files.find(name).ok_or_else(|| SourceError::Read {
-                file: name.clone(),
-                message: format!("{INDEX} names it, but it is not among the files"),
-            })?;
-            sources.push(file.clone());
+    for (index_name, single, is_weights) in [
+        (
+            "model.safetensors.index.json",
+            "model.safetensors",
+            is_safetensors as fn(&str) -> bool,
+        ),
+        (
+            "pytorch_model.bin.index.json",
+            "pytorch_model.bin",
+            pytorch::is_named,
+        ),
+    ] {
+        if let Some(json) = files.read(index_name).await? {
+            let index = safetensors_index::ShardIndex::parse(&json, index_name)?;
+            let mut sources = Vec::new();
+            for name in &index.files {
+                let file = files.find(name).ok_or_else(|| SourceError::Read {
+                    file: name.clone(),
+                    message: format!("{index_name} names it, but it is not among the files"),
+                })?;
+                sources.push(file.clone());
+            }
+            return Ok((index.read_headers(&sources).await?, sources));
         }
-        return Ok((index.read_headers(&sources).await?, sources));
+        // What a trainer leaves beside the weights is a pickle of another kind.
+        let likely = |name: &str| is_weights(name) && name != "training_args.bin";
+        let mut listed = files.files.iter();
+        let found = files
+            .find(single)
+            .or_else(|| listed.find(|file| likely(file.name())));
+        if let Some(file) = found {
+            let checkpoint = match is_safetensors(file.name()) {
+                true => safetensors::read_header(file.as_ref()).await?,
+                false => pytorch::read_header(file.as_ref()).await?,
+            };
+            return Ok((checkpoint, vec![file.clone()]));
+        }
     }
-    let file = files
-        .find("model.safetensors")
-        .or_else(|| files.with_ending(".safetensors"))
-        .ok_or_else(|| CheckpointError::NoWeights(files.names()))?;
-    Ok((
-        safetensors::read_header(file.as_ref()).await?,
-        vec![file.clone()],
-    ))
+    Err(CheckpointError::NoWeights(files.names()))
+}
+
+fn is_safetensors(name: &str) -> bool {
+    name.ends_with(".safetensors")
 }

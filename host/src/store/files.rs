@@ -56,9 +56,10 @@ pub(crate) fn in_folder(folder: &Path) -> Result<ModelFiles, StoreError> {
             push(&mut files, name, path);
         }
     }
-    // `model.bin` is CTranslate2's.
+    // A `.bin` is CTranslate2's or PyTorch's.
     let is_weights = |name: &str| {
-        name.ends_with(".gguf") || name.ends_with(".safetensors") || name == "model.bin"
+        let endings = [".gguf", ".safetensors", ".bin", ".pt", ".pth"];
+        endings.iter().any(|ending| name.ends_with(ending))
     };
     if !files.iter().any(|file| is_weights(&file.name)) {
         return Err(StoreError::NoModelFiles(folder));
@@ -72,10 +73,10 @@ pub(crate) fn in_folder(folder: &Path) -> Result<ModelFiles, StoreError> {
     })
 }
 
-/// A single model file: a GGUF by itself, a safetensors file with the config and tokenizer beside it.
+/// A single model file: a GGUF by itself, a safetensors or PyTorch file with the config and tokenizer beside it.
 pub(crate) fn single(path: &Path) -> Result<ModelFiles, StoreError> {
     let path = path.canonicalize().map_err(|e| StoreError::io(path, &e))?;
-    if let (Some("safetensors"), Some(folder)) =
+    if let (Some("safetensors" | "bin" | "pt" | "pth"), Some(folder)) =
         (path.extension().and_then(|e| e.to_str()), path.parent())
     {
         return in_folder(folder);

@@ -31,7 +31,8 @@ export async function fetchFiles(
     return { name, sources: source.files.map(({ name: file, data }) => blobSource(file, data)), cache: "none" };
   }
   const getText = (url: string): Promise<string | null> => fetchText(url, options.headers, signal);
-  const resolution = await resolve(source, getText);
+  const exists = (url: string): Promise<boolean> => mayExist(url, options.headers, signal);
+  const resolution = await resolve(source, getText, exists);
   const store = await openStore(options.cache);
   const totals = new Totals([...resolution.files, ...resolution.optional], onProgress);
   const context: Omit<DownloadContext, "onProgress"> = {
@@ -108,6 +109,17 @@ async function fetchText(url: string, headers: Readonly<Record<string, string>>,
   await response.body?.cancel();
   if (response.status === 404 || response.status === 410) return null;
   throw new FewbitError("http", `${url} answered ${response.status}`, { details: { url, status: response.status } });
+}
+
+/** `false` where the server says that there is nothing; the download tells whatever else is wrong. */
+async function mayExist(url: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<boolean> {
+  try {
+    const { status } = await fetch(url, { method: "HEAD", headers: { ...headers }, signal });
+    return status !== 404 && status !== 410;
+  } catch {
+    throwIfAborted(signal);
+    return true;
+  }
 }
 
 async function availableBytes(kind: CacheKind): Promise<number | null> {
