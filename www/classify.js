@@ -3,6 +3,7 @@
 // Beside what page.js reads: `?input=text|image|audio` and `?text=…`.
 
 import { showBars } from "./demo/bars.js";
+import { orDecoded } from "./demo/decode.js";
 import { byId } from "./demo/dom.js";
 import { PicturePicker } from "./demo/picture.js";
 import { choose, chosen, watchChoice } from "./demo/segments.js";
@@ -41,9 +42,10 @@ page = await taskPage("classify", {
     if (!top.checkValidity()) throw new Missing(`Labels to show: ${top.validationMessage}`);
     return { input: READ[chosen("input")](), topK: top.valueAsNumber || undefined };
   },
-  work: async ({ input, topK }, { model, signal }) => {
-    const labels = await model.classify(input, { topK, signal });
-    showBars(byId("labels"), labels);
+  work: async ({ input, topK }, { model, signal, onProgress }) => {
+    const labels = await orDecoded(input, (one) => model.classify(one, { topK, signal, onProgress }));
+    // A model that labels each word tells which.
+    showBars(byId("labels"), labels.map(({ label, score, token }) => ({ label: token === undefined ? label : `${token}: ${label}`, score })));
     byId("answer").hidden = false;
     return labels;
   },

@@ -34,6 +34,7 @@ show();
 
 await taskPage("detect", {
   needs: () => ({ tasks: ["detect"], input: "image" }),
+  answer: picture.stage,
   fill: (wanted) => {
     if (wanted.has("threshold")) byId("threshold").value = wanted.get("threshold");
     show();
@@ -42,8 +43,8 @@ await taskPage("detect", {
     if (picture.file === null) throw new Missing("Choose a picture first.");
     return picture.file;
   },
-  work: async (file, { model, signal }) => {
-    found = [...(await model.detect(file, { threshold: LOWEST, signal }))].sort((a, b) => b.score - a.score);
+  work: async (file, { model, signal, onProgress }) => {
+    found = [...(await model.detect(file, { threshold: LOWEST, signal, onProgress }))].sort((a, b) => b.score - a.score);
     show();
     return found;
   },

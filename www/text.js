@@ -12,10 +12,13 @@ const FIELDS = { fillMask: "blanks", translate: "foreign", summarize: "long" };
 const RUN = { fillMask: "Fill in", translate: "Translate", summarize: "Summarize" };
 const HEADINGS = { fillMask: "Likeliest words", translate: "Translation", summarize: "Summary" };
 const BLANK = "[MASK]";
+/** A blank, as the tokenizers of BERT and RoBERTa write it. */
+const MASKS = /\[MASK\]|<mask>/g;
 
 const WORK = {
-  fillMask: async (text, { model, signal }) => {
-    const blanks = await model.fillMask(text, { topK: 5, signal });
+  fillMask: async (text, { model, signal, onProgress }) => {
+    const mask = model.info.architecture === "roberta" ? "<mask>" : BLANK;
+    const blanks = await model.fillMask(text.replace(MASKS, mask), { topK: 5, signal, onProgress });
     byId("filled").replaceChildren(
       ...blanks.flatMap((candidates, at) => {
         const list = make("ol", "bars");
@@ -80,7 +83,7 @@ page = await taskPage("text", {
     const what = chosen("what");
     const text = byId(FIELDS[what]).value.trim();
     if (text === "") throw new Missing("Write a text first.");
-    if (what === "fillMask" && !/\[MASK\]|<mask>/.test(text)) throw new Missing("Insert a blank where a word is to be found.");
+    if (what === "fillMask" && text.search(MASKS) < 0) throw new Missing("Insert a blank where a word is to be found.");
     if (what === "translate" && byId("from").value === byId("to").value) throw new Missing("Choose two different languages.");
     return { what, text };
   },

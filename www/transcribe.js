@@ -1,9 +1,10 @@
 // Speech to text, from the microphone or a file.
 
+import { orDecoded } from "./demo/decode.js";
 import { byId, make } from "./demo/dom.js";
-import { duration, rate } from "./demo/format.js";
+import { count, rate } from "./demo/format.js";
 import { SPOKEN, fillLanguages } from "./demo/languages.js";
-import { SoundPicker } from "./demo/sound.js";
+import { SoundPicker, clock } from "./demo/sound.js";
 import { Missing, taskPage } from "./demo/task.js";
 import { Transcript, subtitlesOf } from "./demo/transcript.js";
 
@@ -34,6 +35,32 @@ byId("copy").addEventListener("click", async () => {
 byId("save-text").addEventListener("click", () => save(`${transcript.text.trim()}\n`, "text/plain", "transcript.txt"));
 byId("save-subtitles").addEventListener("click", () => save(subtitlesOf(transcript.segments), "text/vtt", "transcript.vtt"));
 
+async function transcribe(audio, options, { model, signal, tell, onProgress }) {
+  transcript.begin();
+  const began = performance.now();
+  let pieces = 0;
+  try {
+    // Once text comes, that tells more than a count of steps.
+    const stream = model.transcribe(audio, { ...options, timestamps: true, signal, onProgress: (event) => pieces === 0 && onProgress(event) });
+    for await (const piece of stream) {
+      transcript.push(piece);
+      pieces += 1;
+      const reached = transcript.segments.at(-1)?.end;
+      const seconds = (performance.now() - began) / 1000;
+      const { duration: whole } = sound.player;
+      const part = reached && Number.isFinite(whole) ? Math.min(1, reached / whole) : null;
+      if (reached) tell(`${clock(reached)} heard, ${rate(reached / seconds)} × as fast as spoken`, part);
+      else tell(`${count(pieces, "piece", "pieces")} of text …`);
+    }
+    const result = await stream.result;
+    transcript.end(result);
+    return { text: result.text, segments: result.segments };
+  } catch (error) {
+    transcript.end();
+    throw error;
+  }
+}
+
 await taskPage("transcribe", {
   needs: () => ({ tasks: ["transcribe"], input: "audio" }),
   fill: (wanted) => {
@@ -46,29 +73,5 @@ await taskPage("transcribe", {
     if (sound.input === null) throw new Missing("Record something or choose a sound file first.");
     return { audio: sound.input, language: byId("language").value || undefined, task: byId("into").value };
   },
-  work: async ({ audio, ...options }, { model, signal, tell }) => {
-    transcript.begin();
-    tell("Listening …");
-    const began = performance.now();
-    try {
-      const stream = model.transcribe(audio, { ...options, timestamps: true, signal });
-      let pieces = 0;
-      for await (const piece of stream) {
-        transcript.push(piece);
-        pieces += 1;
-        const reached = transcript.segments.at(-1)?.end;
-        const seconds = (performance.now() - began) / 1000;
-        const { duration: whole } = sound.player;
-        const part = reached && Number.isFinite(whole) ? Math.min(1, reached / whole) : null;
-        if (reached) tell(`${duration(reached * 1000)} heard, ${rate(reached / seconds)} × as fast as spoken`, part);
-        else tell(`${pieces} pieces of text …`);
-      }
-      const result = await stream.result;
-      transcript.end(result);
-      return { text: result.text, segments: result.segments };
-    } catch (error) {
-      transcript.end();
-      throw error;
-    }
-  },
+  work: ({ audio, ...options }, tools) => orDecoded(audio, (one) => transcribe(one, options, tools)),
 });

@@ -3,6 +3,7 @@
 // Beside what page.js reads: `?input=image|audio`.
 
 import { showBars } from "./demo/bars.js";
+import { orDecoded } from "./demo/decode.js";
 import { byId } from "./demo/dom.js";
 import { PicturePicker } from "./demo/picture.js";
 import { choose, chosen, watchChoice } from "./demo/segments.js";
@@ -34,8 +35,8 @@ page = await taskPage("zero-shot", {
     if (!template.includes("{}")) throw new Missing("The sentence needs {} where the label goes.");
     return { input, labels, template };
   },
-  work: async ({ input, labels, template }, { model, signal }) => {
-    const scores = await model.zeroShot(input, labels, { template, signal });
+  work: async ({ input, labels, template }, { model, signal, onProgress }) => {
+    const scores = await orDecoded(input, (one) => model.zeroShot(one, labels, { template, signal, onProgress }));
     showBars(byId("labels"), scores);
     byId("answer").hidden = false;
     return scores;

@@ -6,6 +6,8 @@ import { percent } from "./bars.js";
 const SVG = "http://www.w3.org/2000/svg";
 /** Colours that stay apart on light and dark pictures; each label gets one. */
 const COLOURS = 8;
+/** Size of the names, in pixels of the screen. */
+const TEXT = 12;
 
 function svg(tag, attributes) {
   const element = document.createElementNS(SVG, tag);
@@ -17,13 +19,21 @@ export class Boxes {
   #stage;
   #list;
   #overlay = null;
+  #shown = null;
 
   constructor(stage, list) {
     this.#stage = stage;
     this.#list = list;
+    let wide = 0;
+    new ResizeObserver(() => {
+      if (stage.clientWidth === wide) return;
+      wide = stage.clientWidth;
+      if (this.#shown) this.show(...this.#shown);
+    }).observe(stage);
   }
 
   clear() {
+    this.#shown = null;
     this.#overlay?.remove();
     this.#overlay = null;
     this.#list.replaceChildren();
@@ -32,10 +42,11 @@ export class Boxes {
   /** Shows `found` (`{ label, score, box }`, in pixels of a picture of that size). */
   show(found, width, height) {
     this.clear();
+    this.#shown = [found, width, height];
     const labels = [...new Set(found.map(({ label }) => label))];
     const overlay = svg("svg", { class: "boxes", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", preserveAspectRatio: "none" });
-    // Names in about the same size on every picture.
-    const unit = Math.max(width, height) / 52;
+    // Names in the same size on every picture, however large it is shown.
+    const unit = (TEXT * width) / (this.#stage.clientWidth || width);
     // Small boxes last, so that large ones do not cover them.
     const area = ({ box }) => (box.xmax - box.xmin) * (box.ymax - box.ymin);
     const drawn = new Map();
@@ -52,7 +63,7 @@ export class Boxes {
   #draw({ label, score, box }, colour, unit, width) {
     const group = svg("g", { class: `box ${colour}` });
     const text = `${label} ${percent(score)}`;
-    const wide = Math.min(width, text.length * unit * 0.56 + unit * 0.7);
+    const wide = Math.min(width, text.length * unit * 0.62 + unit * 0.7);
     const x = Math.max(0, Math.min(box.xmin, width - wide));
     // Above the box, or inside it at the picture's upper edge.
     const y = box.ymin >= unit * 1.5 ? box.ymin - unit * 1.5 : Math.max(0, box.ymin);

@@ -5,21 +5,25 @@ import { duration } from "./format.js";
 import { Page } from "./page.js";
 import { report } from "./report.js";
 
+/** What the package says of a call's progress. */
+const PHASES = { module: "Fetching the decoders", prepare: "Preparing", compute: "Computing" };
+
 /** What the user has still to give, said beside the button. */
 export class Missing extends Error {}
 
 /**
  * Makes the page `name`. `needs()` is what it is set to (see page.js); `read()` gives the input from the form or throws
- * {@link Missing}; `work(input, { model, signal, tell })` does it and resolves to plain data for programs; `fill(wanted)` takes
- * what the address has.
+ * {@link Missing}; `work(input, { model, signal, tell, onProgress })` does it and resolves to plain data for programs; `fill(wanted)` takes
+ * what the address has; `answer` is scrolled to.
  */
-export async function taskPage(name, { needs, read, work, fill = () => {} }) {
+export async function taskPage(name, { needs, read, work, fill = () => {}, answer = byId("answer") }) {
   const tell = (text, part = null) => {
     byId("run-text").classList.remove("missing");
     byId("run-text").textContent = text;
     byId("run-bar").hidden = part === null;
     if (part !== null) byId("run-bar").value = part;
   };
+  const onProgress = ({ phase, loaded, total }) => tell(`${PHASES[phase] ?? phase} …`, total > 1 ? loaded / total : null);
   const page = new Page(name, {
     needs,
     changed: (state) => {
@@ -55,12 +59,12 @@ export async function taskPage(name, { needs, read, work, fill = () => {} }) {
       async (signal) => {
         tell("Working …");
         const began = performance.now();
-        const result = await work(input, { model, signal, tell });
+        const result = await work(input, { model, signal, tell, onProgress });
         const took = duration(performance.now() - began);
         tell(`Took ${took}.`);
         page.say(`Done, in ${took}.`);
         report({ result });
-        byId("answer").scrollIntoView({ block: "nearest" });
+        answer.scrollIntoView({ block: "nearest" });
       },
       run,
     );

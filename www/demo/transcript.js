@@ -7,6 +7,8 @@ export class Transcript {
   text = "";
   segments = [];
   #player;
+  /** Text that no complete part has yet. */
+  #open = "";
   #frame = null;
 
   constructor(player) {
@@ -17,6 +19,7 @@ export class Transcript {
 
   clear() {
     this.text = "";
+    this.#open = "";
     this.segments = [];
     byId("segments").replaceChildren();
     byId("segments-hint").hidden = true;
@@ -35,7 +38,11 @@ export class Transcript {
   /** What came: text, and perhaps a part that is complete. */
   push({ text = "", segment = null }) {
     this.text += text;
-    if (segment) this.#add(segment);
+    this.#open += text;
+    if (segment) {
+      this.#add(segment);
+      this.#open = "";
+    }
     this.#frame ??= requestAnimationFrame(() => this.#show());
   }
 
@@ -46,6 +53,8 @@ export class Transcript {
       byId("segments").replaceChildren();
       this.segments = [];
       for (const segment of result.segments ?? []) this.#add(segment);
+      // The parts have all of it.
+      this.#open = this.segments.length > 0 ? "" : this.text;
     }
     this.#show();
     byId("transcript").classList.remove("streaming");
@@ -57,7 +66,7 @@ export class Transcript {
   #show() {
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
     this.#frame = null;
-    byId("transcript").textContent = this.text.trim();
+    byId("transcript").textContent = this.#open.trim();
   }
 
   #add(segment) {
