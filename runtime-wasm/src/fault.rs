@@ -164,6 +164,7 @@ impl From<TaskError> for Fault {
             | TaskError::Messages(_)
             | TaskError::Tokenizer(_)
             | TaskError::Encode(_)
+            | TaskError::Answer(_)
             | TaskError::Forward(_) => "bad_argument",
             TaskError::Pooling(_) => "bad_model",
         };

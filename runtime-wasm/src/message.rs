@@ -1,5 +1,6 @@
 //! The JSON texts of the boundary. Names are those of the TypeScript API (`web/src/types.ts`).
 
+use fewbit_engine::task::Task;
 use fewbit_engine::task::chat::Message;
 use fewbit_engine::task::context_policy::ContextPolicy;
 use fewbit_engine::task::sampling::SamplingParams;
@@ -215,7 +216,8 @@ pub(crate) struct Info<'a> {
     pub(crate) weight_bytes: u64,
     pub(crate) context_length: usize,
     pub(crate) vocabulary: usize,
-    pub(crate) tasks: Vec<&'static str>,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) inputs: Vec<&'static str>,
     pub(crate) activations: &'static str,
     /// The kernels' instruction set, or the features of the device in use.
     pub(crate) features: Vec<String>,

@@ -110,11 +110,6 @@ impl JsModel {
     pub fn info(&self) -> Result<String, JsValue> {
         let model = self.shared.model.try_borrow().map_err(|_| busy())?;
         let (facts, backend) = (model.facts(), model.backend());
-        let tasks = [
-            (model.can_generate(), "generate"),
-            (model.can_chat(), "chat"),
-            (model.can_embed(), "embed"),
-        ];
         Ok(message::write(&message::Info {
             architecture: facts.architecture,
             block_format: &facts.block_format,
@@ -123,10 +118,8 @@ impl JsModel {
             weight_bytes: facts.weight_bytes,
             context_length: facts.context_length,
             vocabulary: facts.vocabulary,
-            tasks: tasks
-                .into_iter()
-                .filter_map(|(can, task)| can.then_some(task))
-                .collect(),
+            tasks: model.tasks(),
+            inputs: model.inputs(),
             // Only products with block formats quantize their activations.
             activations: match backend.activations {
                 Activations::Int8 if !is_plain(&facts.block_format) => "q8",

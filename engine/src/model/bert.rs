@@ -4,6 +4,7 @@
 use super::block::{
     Activation, EncoderLayer, FeedForward, Linear, MultiHead, Norm, NormOrder, Residual, mask_bias,
 };
+use super::text_head::{self, Encoded};
 use super::{BuiltModel, Config, ConfigError, Encoder, ModelError, ModelKind, Weights};
 use crate::format::Metadata;
 use crate::graph::op::{Compare, Unary};
@@ -96,9 +97,8 @@ pub(super) fn from_config(
     config: &Config,
     weights: &Weights<'_>,
 ) -> Result<BuiltModel, ModelError> {
-    let weights = weights.with_optional_prefix("bert.", HUGGING_FACE.words);
     let tower = Tower::from_config(config, 2, FirstPosition::Zero)?;
-    tower.build("bert", &weights)
+    tower.build("bert", weights, Some(config))
 }
 
 pub(super) fn from_gguf(
@@ -131,7 +131,7 @@ pub(super) fn from_gguf(
         activation: Activation::Gelu,
         names: &GGUF,
     };
-    tower.build("bert", weights)
+    tower.build("bert", weights, None)
 }
 
 impl Tower {
@@ -173,12 +173,16 @@ impl Tower {
         }
     }
 
-    /// The tower as a model of its own.
+    /// The tower as a model of its own, whose tensors may be under `{architecture}.`; with the head that the checkpoint
+    /// has, if a `config` tells its labels.
     pub(super) fn build(
         &self,
         architecture: &'static str,
-        weights: &Weights<'_>,
+        checkpoint: &Weights<'_>,
+        config: Option<&Config>,
     ) -> Result<BuiltModel, ModelError> {
+        let prefix = format!("{architecture}.");
+        let weights = &checkpoint.with_optional_prefix(&prefix, self.names.words);
         let mut b = GraphBuilder::new();
         let shape = vec![Dim::symbol("batch"), Dim::symbol("tokens")];
         let ids = b.input("input_ids", DataType::I32, shape.clone())?;
@@ -192,16 +196,26 @@ impl Tower {
         };
         let x = self.apply(&mut b, weights, inputs)?;
         b.output("last_hidden_state", x)?;
+        let mut encoded = Encoded {
+            states: x,
+            pooled: None,
+        };
         if weights.contains(&format!("{}.weight", self.names.pooler)) {
             let pooled = self.pool(&mut b, weights, x)?;
             b.output("pooler_output", pooled)?;
+            encoded.pooled = Some(pooled);
         }
+        let head = match config {
+            Some(config) => text_head::add(&mut b, self, config, (checkpoint, weights), &encoded)?,
+            None => None,
+        };
         Ok(BuiltModel {
             architecture,
             graph: b.finish(),
             kind: ModelKind::Encoder(Encoder {
                 hidden: self.hidden,
                 max_tokens: self.max_tokens(),
+                head,
             }),
         })
     }

@@ -27,7 +27,6 @@ pub(super) fn from_config(
     config: &Config,
     weights: &Weights<'_>,
 ) -> Result<BuiltModel, ModelError> {
-    let weights = weights.with_optional_prefix("distilbert.", NAMES.words);
     let activation = config.str("activation").unwrap_or("gelu");
     let tower = Tower {
         vocabulary: config.size("vocab_size")?,
@@ -42,5 +41,5 @@ pub(super) fn from_config(
         activation: Activation::named("activation", activation)?,
         names: &NAMES,
     };
-    tower.build("distilbert", &weights)
+    tower.build("distilbert", weights, Some(config))
 }

@@ -19,6 +19,7 @@ pub mod qwen2;
 pub mod roberta;
 mod swin;
 pub mod t5;
+mod text_head;
 pub mod vit;
 pub mod wav2vec2;
 mod weights;
@@ -87,7 +88,7 @@ pub enum ModelKind {
     CausalLm(CausalLm),
     /// Makes a vector a token. Inputs `input_ids`, `attention_mask`, `token_type_ids`, each i32
     /// `[batch, tokens]`; output `last_hidden_state [batch, tokens, hidden]` and, where the checkpoint has the
-    /// weights, `pooler_output [batch, hidden]`.
+    /// weights, `pooler_output [batch, hidden]` and the `logits` of a [`TextHead`].
     Encoder(Encoder),
     /// Runs once from named tensors to named tensors, without states: images in, classes or boxes out.
     /// The graph's own inputs and outputs say which.
@@ -110,6 +111,19 @@ pub struct CausalLm {
 pub struct Encoder {
     pub hidden: usize,
     pub max_tokens: usize,
+    pub head: Option<TextHead>,
+}
+
+/// What an encoder's output `logits` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextHead {
+    /// Classes of a text, `[batch, labels]`.
+    Text,
+    /// Classes of each of its tokens, `[batch, tokens, labels]`.
+    Tokens,
+    /// Which token a masked one was: `[rows, vocabulary]` for the positions of the input `rows [rows]` (i32) among
+    /// all `batch · tokens`.
+    Masked,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

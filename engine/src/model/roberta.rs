@@ -1,6 +1,6 @@
 //! RoBERTa (Liu et al. 2019) and XLM-RoBERTa: BERT whose positions are counted from the padding's id on.
 
-use super::bert::{FirstPosition, HUGGING_FACE, Tower};
+use super::bert::{FirstPosition, Tower};
 use super::config::one_id;
 use super::{BuiltModel, Config, ModelError, Weights};
 
@@ -8,8 +8,7 @@ pub(super) fn from_config(
     config: &Config,
     weights: &Weights<'_>,
 ) -> Result<BuiltModel, ModelError> {
-    let weights = weights.with_optional_prefix("roberta.", HUGGING_FACE.words);
-    tower(config)?.build("roberta", &weights)
+    tower(config)?.build("roberta", weights, Some(config))
 }
 
 /// The tower that `config` describes.

@@ -5,6 +5,7 @@ use super::block::{
     Activation, Conv1d, EncoderLayer, FeedForward, Linear, MultiHead, Norm, NormOrder, Residual,
 };
 use super::config::wrong;
+use super::image_config::label_count;
 use super::{BuiltModel, Config, ConfigError, Feedforward, ModelError, ModelKind, Weights};
 use crate::graph::op::{Binary, LayerNormalization, Op, ReduceKind, Unary};
 use crate::graph::{Dim, GraphBuilder, ValueId};
@@ -57,6 +58,9 @@ pub(super) fn from_config(
         }
         .apply(&mut b, weights, hidden)?;
         b.output("logits", logits)?;
+    } else if weights.contains("classifier.weight") {
+        let logits = classify(&mut b, config, weights, wav2vec2.hidden, hidden)?;
+        b.output("logits", logits)?;
     }
     Ok(BuiltModel {
         architecture: "wav2vec2",
@@ -66,6 +70,33 @@ pub(super) fn from_config(
             ..Feedforward::default()
         }),
     })
+}
+
+/// The head of `Wav2Vec2ForSequenceClassification`: classes of the mean over time, `[batch, labels]`.
+fn classify(
+    b: &mut GraphBuilder,
+    config: &Config,
+    weights: &Weights<'_>,
+    hidden: usize,
+    x: ValueId,
+) -> Result<ValueId, ModelError> {
+    if config.bool_or("use_weighted_layer_sum", false)? {
+        return Err(wrong("use_weighted_layer_sum", &true.into(), "false").into());
+    }
+    let size = config.size_or("classifier_proj_size", 256)?;
+    let projector = Linear {
+        name: "projector",
+        inputs: hidden,
+        outputs: size,
+    };
+    let x = projector.apply(b, weights, x)?;
+    let mean = b.reduce(ReduceKind::Mean, x, &[1], false)?;
+    let classifier = Linear {
+        name: "classifier",
+        inputs: size,
+        outputs: label_count(config)?,
+    };
+    classifier.apply(b, weights, mean)
 }
 
 impl Wav2Vec2Config {

@@ -1,24 +1,31 @@
 //! Boxes from DETR's output (`DetrImageProcessor.post_process_object_detection`).
 
+use serde::Serialize;
+
 use super::labels::{Labels, best, softmax};
 
 /// Something found in a picture.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Detection {
     pub class: usize,
     pub label: String,
     /// 0 to 1.
     pub score: f32,
     /// In pixels of the picture as it was given, before any resizing.
+    #[serde(rename = "box")]
     pub region: Region,
 }
 
 /// A rectangle: left, top, right, bottom, in pixels from the picture's left upper corner.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Region {
+    #[serde(rename = "xmin")]
     pub left: f32,
+    #[serde(rename = "ymin")]
     pub top: f32,
+    #[serde(rename = "xmax")]
     pub right: f32,
+    #[serde(rename = "ymax")]
     pub bottom: f32,
 }
 

@@ -4,7 +4,7 @@ use crate::backend::BackendError;
 use crate::graph::Bindings;
 use crate::model::Encoder;
 use crate::session::{Session, SessionError};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorError};
 
 /// Texts computed in one run.
 const MAX_BATCH: usize = 8;
@@ -30,6 +30,8 @@ pub enum EncodeError {
     },
     #[error(transparent)]
     Session(#[from] SessionError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
 }
 
 impl EncoderRunner {
@@ -49,25 +51,17 @@ impl EncoderRunner {
         &mut self.session
     }
 
-    /// The last hidden state of each text's tokens, `[tokens, hidden]` a text, without padding.
+    /// One output of each text: `[tokens, size]` without padding where it has tokens, `[size]` where it has not.
     ///
     /// # Errors
     /// A text without tokens or with more than the model takes, and what a session can say.
-    pub async fn hidden_states(
+    pub async fn outputs(
         &mut self,
         texts: &[Vec<u32>],
+        output: &str,
     ) -> Result<Vec<Vec<f32>>, EncodeError> {
         for (index, ids) in texts.iter().enumerate() {
-            if ids.is_empty() {
-                return Err(EncodeError::Empty { index });
-            }
-            if ids.len() > self.model.max_tokens {
-                return Err(EncodeError::TooLong {
-                    index,
-                    tokens: ids.len(),
-                    limit: self.model.max_tokens,
-                });
-            }
+            self.check(index, ids)?;
         }
         // Texts of like length share a batch, so that little is padded.
         let mut order: Vec<usize> = (0..texts.len()).collect();
@@ -75,15 +69,58 @@ impl EncoderRunner {
         let mut results = vec![Vec::new(); texts.len()];
         for group in order.chunks(MAX_BATCH) {
             let batch: Vec<&[u32]> = group.iter().map(|&index| texts[index].as_slice()).collect();
-            let states = self.run(&batch).await?;
-            for (&index, state) in group.iter().zip(states) {
-                results[index] = state;
+            let states = self.run(&batch, output, None).await?;
+            let row = states.elements() / batch.len();
+            // All sizes are of the graph and the batch, which are not 0.
+            for (&index, values) in group.iter().zip(states.as_f32()?.chunks_exact(row)) {
+                let kept = match *states.shape() {
+                    [_, tokens, _] => row / tokens * texts[index].len(),
+                    _ => row,
+                };
+                results[index] = values[..kept].to_vec();
             }
         }
         Ok(results)
     }
 
-    async fn run(&mut self, batch: &[&[u32]]) -> Result<Vec<Vec<f32>>, SessionError> {
+    /// The logits of a head for masked tokens, at these places of a text: as many each as there are tokens to choose from.
+    ///
+    /// # Errors
+    /// As [`EncoderRunner::outputs`].
+    pub async fn logits_at(
+        &mut self,
+        ids: &[u32],
+        places: &[usize],
+    ) -> Result<Vec<Vec<f32>>, EncodeError> {
+        self.check(0, ids)?;
+        let rows: Vec<i32> = places.iter().map(|&at| at as i32).collect();
+        let logits = self.run(&[ids], "logits", Some(&rows)).await?;
+        let each = logits.elements() / rows.len().max(1);
+        let each = logits.as_f32()?.chunks(each.max(1));
+        Ok(each.map(<[f32]>::to_vec).collect())
+    }
+
+    fn check(&self, index: usize, ids: &[u32]) -> Result<(), EncodeError> {
+        let (tokens, limit) = (ids.len(), self.model.max_tokens);
+        if tokens == 0 {
+            return Err(EncodeError::Empty { index });
+        }
+        if tokens > limit {
+            return Err(EncodeError::TooLong {
+                index,
+                tokens,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    async fn run(
+        &mut self,
+        batch: &[&[u32]],
+        output: &str,
+        rows: Option<&[i32]>,
+    ) -> Result<Tensor, SessionError> {
         let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(1);
         let tokens = longest
             .next_multiple_of(TOKEN_STEP)
@@ -99,29 +136,23 @@ impl EncoderRunner {
         let ids = Tensor::from_i32(&shape, &ids)?;
         let mask = Tensor::from_i32(&shape, &mask)?;
         let segments = Tensor::from_i32(&shape, &vec![0; batch.len() * tokens])?;
-        let inputs = [
+        let mut inputs = vec![
             ("input_ids", &ids),
             ("attention_mask", &mask),
             ("token_type_ids", &segments),
         ];
-        let bindings = Bindings::from([
+        let mut bindings = Bindings::from([
             ("batch".to_owned(), batch.len()),
             ("tokens".to_owned(), tokens),
         ]);
-        let hidden = run_recovering(
-            &mut self.session,
-            &bindings,
-            &inputs,
-            &["last_hidden_state"],
-        )
-        .await?;
-        let row = tokens * self.model.hidden;
-        let values = hidden[0].as_f32()?;
-        Ok(batch
-            .iter()
-            .zip(values.chunks_exact(row.max(1)))
-            .map(|(ids, state)| state[..ids.len() * self.model.hidden].to_vec())
-            .collect())
+        let wanted;
+        if let Some(rows) = rows {
+            wanted = Tensor::from_i32(&[rows.len()], rows)?;
+            inputs.push(("rows", &wanted));
+            bindings.insert("rows".to_owned(), rows.len());
+        }
+        let mut results = run_recovering(&mut self.session, &bindings, &inputs, &[output]).await?;
+        Ok(results.remove(0))
     }
 }
 

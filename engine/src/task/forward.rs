@@ -7,9 +7,11 @@ use super::decoder::{DecodeError, Decoder};
 use super::encoder::{EncoderRunner, run_recovering};
 use super::source::Source;
 use crate::graph::Bindings;
-use crate::model::SourceKind;
+use crate::model::{SourceKind, TextHead};
 use crate::session::SessionError;
 use crate::tensor::{DataType, Tensor, TensorError};
+
+const LOGITS: &str = "logits";
 
 /// Tensors by name.
 pub type Named = BTreeMap<String, Tensor>;
@@ -128,7 +130,6 @@ pub(super) async fn reading(
     outputs: &[String],
 ) -> Result<Named, ForwardError> {
     const ENCODED: &str = "encoder_last_hidden_state";
-    const LOGITS: &str = "logits";
     let known = [ENCODED, LOGITS];
     if let Some(name) = outputs.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(ForwardError::UnknownOutput(name.clone()));
@@ -232,14 +233,28 @@ pub(super) async fn encoder(
         [] => known.iter().map(String::as_str).collect(),
         some => some.iter().map(String::as_str).collect(),
     };
-    let bindings = Bindings::from([("batch".to_owned(), batch), ("tokens".to_owned(), tokens)]);
-    let tensors = [
+    let mut bindings = Bindings::from([("batch".to_owned(), batch), ("tokens".to_owned(), tokens)]);
+    let mut tensors = vec![
         ("input_ids", &ids),
         ("attention_mask", &mask),
         ("token_type_ids", &segments),
     ];
+    // Such a head computes the rows that it is asked for: all of them.
+    let by_rows = runner.model().head == Some(TextHead::Masked) && wanted.contains(&LOGITS);
+    let rows: Vec<i32> = (0..(batch * tokens) as i32).collect();
+    let rows = Tensor::from_i32(&[rows.len()], &rows)?;
+    if by_rows {
+        bindings.insert("rows".to_owned(), rows.elements());
+        tensors.push(("rows", &rows));
+    }
     let results = run_recovering(runner.session_mut(), &bindings, &tensors, &wanted).await?;
-    Ok(wanted.into_iter().map(str::to_owned).zip(results).collect())
+    let mut named: Named = wanted.into_iter().map(str::to_owned).zip(results).collect();
+    if by_rows && let Some(logits) = named.remove(LOGITS) {
+        let shape = [batch, tokens, logits.shape()[1]];
+        let logits = Tensor::from_bytes(logits.data_type(), &shape, logits.bytes())?;
+        named.insert(LOGITS.to_owned(), logits);
+    }
+    Ok(named)
 }
 
 fn token_ids(name: &str, tensor: &Tensor) -> Result<Vec<u32>, ForwardError> {

@@ -2,50 +2,83 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
 /// A class and its probability.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Score {
     pub class: usize,
     /// From `id2label`; without it `LABEL_7`, as `transformers` has it.
     pub label: String,
-    /// 0 to 1.
+    /// 0 to 1; for a model of a quantity (`problem_type` is `regression`) the quantity.
     pub score: f32,
 }
 
-/// What a model's classes are called: `id2label` of its `config.json`.
+/// What a model's classes are called and how sure it is of them: `id2label` and `problem_type` of its `config.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Labels(BTreeMap<usize, String>);
+pub struct Labels {
+    names: BTreeMap<usize, String>,
+    problem: Problem,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Problem {
+    /// One class is right; one alone is right or not.
+    #[default]
+    SingleLabel,
+    /// Each class is right or not.
+    MultiLabel,
+    Regression,
+}
 
 impl Labels {
     /// From a `config.json`; one without labels, or that is no JSON, gives none.
     pub fn from_config(json: &[u8]) -> Labels {
         let config: Value = serde_json::from_slice(json).unwrap_or(Value::Null);
         let named = config["id2label"].as_object().into_iter().flatten();
-        Labels(
-            named
+        Labels {
+            names: named
                 .filter_map(|(id, label)| Some((id.parse().ok()?, label.as_str()?.to_owned())))
                 .collect(),
-        )
+            problem: match config["problem_type"].as_str() {
+                Some("multi_label_classification") => Problem::MultiLabel,
+                Some("regression") => Problem::Regression,
+                _ => Problem::SingleLabel,
+            },
+        }
+    }
+
+    /// What one row of logits says of each class, by the problem that the model solves.
+    pub fn scores(&self, logits: &[f32]) -> Vec<f32> {
+        match self.problem {
+            Problem::Regression => logits.to_vec(),
+            Problem::SingleLabel if logits.len() != 1 => softmax(logits),
+            _ => logits.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+        }
     }
 
     pub fn get(&self, class: usize) -> String {
-        match self.0.get(&class) {
+        match self.names.get(&class) {
             Some(label) => label.clone(),
             None => format!("LABEL_{class}"),
         }
     }
 }
 
+/// The `count` greatest of `scores` with their places, the greatest first.
+pub(super) fn top(scores: Vec<f32>, count: usize) -> Vec<(usize, f32)> {
+    let mut scores: Vec<_> = scores.into_iter().enumerate().collect();
+    // Equal ones in the order of their places; a NaN after all numbers.
+    scores.sort_by(|(_, a), (_, b)| a.is_nan().cmp(&b.is_nan()).then(b.total_cmp(a)));
+    scores.truncate(count);
+    scores
+}
+
 /// The `count` most probable classes of one row of `logits`, the best first.
 pub fn classify(logits: &[f32], labels: &Labels, count: usize) -> Vec<Score> {
-    let mut scores: Vec<_> = softmax(logits).into_iter().enumerate().collect();
-    // Equal ones in the order of their ids; a NaN after all numbers.
-    scores.sort_by(|(_, a), (_, b)| a.is_nan().cmp(&b.is_nan()).then(b.total_cmp(a)));
-    scores
+    top(labels.scores(logits), count)
         .into_iter()
-        .take(count)
         .map(|(class, score)| Score {
             class,
             label: labels.get(class),
@@ -54,16 +87,15 @@ pub fn classify(logits: &[f32], labels: &Labels, count: usize) -> Vec<Score> {
         .collect()
 }
 
-/// The probability of each of `candidates`, in their order: zero-shot classification from the logits of one picture or
-/// sound against each text (`logits_per_image`, `logits_per_audio` of CLIP and CLAP).
-pub fn zero_shot(logits: &[f32], candidates: &[&str]) -> Vec<Score> {
-    softmax(logits)
-        .into_iter()
-        .zip(candidates)
-        .enumerate()
-        .map(|(class, (score, label))| Score {
+/// The probability of each of `candidates`, the best first: zero-shot classification from the logits of one picture or
+/// sound against each text (`logits_per_image`, `logits_per_audio` of CLIP and CLAP). A class is a candidate's number.
+pub fn zero_shot(logits: &[f32], candidates: &[String]) -> Vec<Score> {
+    let named = top(softmax(logits), candidates.len()).into_iter();
+    let named = named.filter_map(|(class, score)| Some((class, candidates.get(class)?, score)));
+    named
+        .map(|(class, label, score)| Score {
             class,
-            label: (*label).to_owned(),
+            label: label.clone(),
             score,
         })
         .collect()
@@ -124,10 +156,40 @@ mod tests {
     }
 
     #[test]
-    fn candidates_keep_their_order() {
-        let scores = zero_shot(&[0.0, 2.0], &["a photo of a cat", "a photo of a dog"]);
-        assert_eq!(scores[1].label, "a photo of a dog");
-        assert!((scores[1].score - 0.880_797).abs() < 1e-6);
+    fn the_best_candidate_comes_first_with_its_number() {
+        let scores = zero_shot(&[0.0, 2.0], &["cat".to_owned(), "dog".to_owned()]);
+        assert_eq!((scores[0].label.as_str(), scores[0].class), ("dog", 1));
+        assert!((scores[0].score - 0.880_797).abs() < 1e-6);
+        assert_eq!(scores[1].label, "cat");
+    }
+
+    #[test]
+    fn the_problem_says_what_logits_mean() {
+        let labels = |problem: &str| {
+            let json = format!(r#"{{"problem_type": "{problem}"}}"#);
+            Labels::from_config(json.as_bytes())
+        };
+        let close = |got: Vec<f32>, want: [f32; 2]| {
+            got.iter()
+                .zip(want)
+                .all(|(got, want)| (got - want).abs() < 1e-6)
+        };
+        let logits = [0.0, 2.0];
+        assert!(close(
+            labels("multi_label_classification").scores(&logits),
+            [0.5, 0.880_797]
+        ));
+        assert!(close(
+            labels("single_label_classification").scores(&logits),
+            [0.119_203, 0.880_797]
+        ));
+        assert_eq!(labels("regression").scores(&logits), logits);
+        // A class without a rival is right or not.
+        assert_eq!(Labels::default().scores(&[0.0]), [0.5]);
+        assert_eq!(
+            labels("multi_label_classification").scores(&[-200.0]),
+            [0.0]
+        );
     }
 
     #[test]

@@ -1,18 +1,23 @@
-//! What users ask of a model: generate, chat, score, embed, or run its graph as it is; and what makes labels, boxes and
-//! words of its numbers.
+//! What users ask of a model: generate, chat, score, embed, answer, or run its graph as it is; and what makes labels,
+//! boxes and words of its numbers.
 
+pub mod answer;
 pub mod batch;
+mod can;
 pub mod chat;
 pub mod checkpoint;
 pub mod context_policy;
 pub mod ctc;
 pub mod decoder;
 pub mod detect;
+mod embed;
 pub mod encoder;
 pub mod feedforward;
 pub mod forward;
 pub mod generate;
+mod instruct;
 pub mod labels;
+mod load;
 mod model;
 pub mod pooling;
 mod prompt;
@@ -23,5 +28,9 @@ pub mod source;
 pub mod stop;
 pub mod text_stream;
 
-pub use model::{Embedding, LoadError, Model, ModelFacts, TaskError};
+pub use can::Task;
+pub use embed::Embedding;
+pub use instruct::{Instructed, Instruction};
+pub use load::ModelFacts;
+pub use model::{LoadError, Model, TaskError};
 pub use prompt::Prompt;

@@ -1,7 +1,6 @@
 //! A loaded model and what can be asked of it.
 
-use std::collections::BTreeMap;
-
+use super::answer::AnswerError;
 use super::batch::BatchGeneration;
 use super::chat::{Message, MessagesError};
 use super::checkpoint::{self, CheckpointError, ModelFiles};
@@ -10,16 +9,17 @@ use super::encoder::{EncodeError, EncoderRunner};
 use super::feedforward::FeedforwardRunner;
 use super::forward::{self, Forward, ForwardError, Named};
 use super::generate::{Event, GenerateError, GenerateOptions, Generation};
-use super::pooling::{Pooling, PoolingError, pooling_folder};
+use super::instruct::Instructions;
+use super::labels::Labels;
+use super::load::{ModelFacts, facts, read_pooling, read_tokenizer};
+use super::pooling::{Pooling, PoolingError};
 use super::score::{ScoreError, Scoring, TokenScore};
 use super::source::Source;
 use crate::backend::{BackendInfo, Device, MemoryUse};
-use crate::format::{Checkpoint, Metadata};
 use crate::input::chat_template::{ChatOptions, ChatTemplate, ChatTemplateError};
-use crate::input::tokenizer::{Tokenizer, TokenizerConfig, TokenizerError};
+use crate::input::tokenizer::{Tokenizer, TokenizerError};
 use crate::model::{BuildOptions, ModelKind, SourceKind};
 use crate::session::{OnUpload, Session, SessionError};
-use crate::tensor::ElementType;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -74,36 +74,15 @@ pub enum TaskError {
     Pooling(#[from] PoolingError),
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
 }
 
-/// What a model is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModelFacts {
-    pub architecture: &'static str,
-    /// The element type that most weights have, by name: a block format or a data type.
-    pub block_format: String,
-    /// Over all weights, scales and offsets counted.
-    pub bits_per_weight: f64,
-    pub parameters: u64,
-    pub weight_bytes: u64,
-    /// Most tokens at a time; 0 for a model that takes none.
-    pub context_length: usize,
-    /// Token ids there are; 0 for a model that predicts none.
-    pub vocabulary: usize,
-}
-
-enum Runner {
+pub(super) enum Runner {
     /// An encoder-decoder's too, whose decoder reads a source.
     Causal(Box<Decoder>),
     Encoder(Box<EncoderRunner>),
     Feedforward(Box<FeedforwardRunner>),
-}
-
-/// One text's vector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Embedding {
-    pub input_ids: Vec<u32>,
-    pub vector: Vec<f32>,
 }
 
 /// A model on a device, with its tokenizer and templates.
@@ -111,10 +90,12 @@ pub struct Model {
     /// The token that an encoder-decoder's texts begin with.
     start_id: Option<u32>,
     facts: ModelFacts,
-    tokenizer: Option<Tokenizer>,
-    template: Option<ChatTemplate>,
-    pooling: Pooling,
-    runner: Runner,
+    pub(super) tokenizer: Option<Tokenizer>,
+    pub(super) template: Option<ChatTemplate>,
+    pub(super) pooling: Pooling,
+    pub(super) labels: Labels,
+    pub(super) instructions: Instructions,
+    pub(super) runner: Runner,
 }
 
 impl Model {
@@ -133,6 +114,7 @@ impl Model {
         let source = tokenizer.as_ref().and_then(Tokenizer::chat_template);
         let template = source.map(ChatTemplate::new).transpose()?;
         let pooling = read_pooling(files, open.gguf.as_ref()).await?;
+        let config = files.read("config.json").await?.unwrap_or_default();
         let facts = facts(
             &open.source.checkpoint,
             open.built.architecture,
@@ -165,6 +147,8 @@ impl Model {
             tokenizer,
             template,
             pooling,
+            labels: Labels::from_config(&config),
+            instructions: Instructions::from_config(&config),
             runner,
         })
     }
@@ -200,20 +184,6 @@ impl Model {
 
     pub fn tokenizer(&self) -> Result<&Tokenizer, TaskError> {
         self.tokenizer.as_ref().ok_or(TaskError::NoTokenizer)
-    }
-
-    /// Whether the model can chat: it predicts tokens and its files have a template.
-    pub fn can_chat(&self) -> bool {
-        self.template.is_some() && self.can_generate()
-    }
-
-    /// Whether the model makes text of text.
-    pub fn can_generate(&self) -> bool {
-        matches!(&self.runner, Runner::Causal(decoder) if !reads_features(decoder))
-    }
-
-    pub fn can_embed(&self) -> bool {
-        matches!(self.runner, Runner::Encoder(_)) && self.tokenizer.is_some()
     }
 
     /// The ids of a text as the model expects it, with the tokens that stand around one.
@@ -350,42 +320,6 @@ impl Model {
         }
     }
 
-    /// One vector a text, pooled and normalized as the model's files say. A text longer than the model
-    /// takes is cut.
-    pub async fn embed(&mut self, texts: &[&str]) -> Result<Vec<Embedding>, TaskError> {
-        let tokenizer = self.tokenizer.as_ref().ok_or(TaskError::NoTokenizer)?;
-        let Runner::Encoder(runner) = &mut self.runner else {
-            return Err(self.wrong_kind("embed"));
-        };
-        let hidden = runner.model().hidden;
-        let limit = self
-            .pooling
-            .max_tokens
-            .unwrap_or(usize::MAX)
-            .min(runner.model().max_tokens);
-        let mut ids = Vec::with_capacity(texts.len());
-        for text in texts {
-            let mut text = tokenizer.encode(text, true)?;
-            if text.len() > limit {
-                // The last token closes the text and stays.
-                let last = text.pop();
-                text.truncate(limit.saturating_sub(1));
-                text.extend(last);
-            }
-            ids.push(text);
-        }
-        let states = runner.hidden_states(&ids).await?;
-        ids.into_iter()
-            .zip(states)
-            .map(|(input_ids, state)| {
-                Ok(Embedding {
-                    vector: self.pooling.pool(&state, hidden)?,
-                    input_ids,
-                })
-            })
-            .collect()
-    }
-
     /// Runs the model's graph on named tensors; `outputs` empty means all.
     pub async fn forward(
         &mut self,
@@ -416,95 +350,10 @@ impl Model {
         })
     }
 
-    fn wrong_kind(&self, task: &'static str) -> TaskError {
+    pub(super) fn wrong_kind(&self, task: &'static str) -> TaskError {
         TaskError::WrongKind {
             architecture: self.facts.architecture,
             task,
         }
     }
-}
-
-/// Whether a decoder's source is no text.
-fn reads_features(decoder: &Decoder) -> bool {
-    matches!(decoder.source_kind(), Some(SourceKind::Features { .. }))
-}
-
-async fn read_tokenizer(
-    files: &ModelFiles,
-    gguf: Option<&Metadata>,
-) -> Result<Option<Tokenizer>, LoadError> {
-    if let Some(json) = files.read("tokenizer.json").await? {
-        let tokenizer_config = files.read("tokenizer_config.json").await?;
-        let special_tokens_map = files.read("special_tokens_map.json").await?;
-        let generation_config = files.read("generation_config.json").await?;
-        let template = files.read("chat_template.jinja").await?;
-        let template = template
-            .as_deref()
-            .and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let config = TokenizerConfig {
-            tokenizer_config: tokenizer_config.as_deref(),
-            special_tokens_map: special_tokens_map.as_deref(),
-            generation_config: generation_config.as_deref(),
-            chat_template: template,
-        };
-        return Ok(Some(
-            Tokenizer::from_tokenizer_json(&json)?.with_config(&config)?,
-        ));
-    }
-    match gguf {
-        Some(metadata) if metadata.contains("tokenizer.ggml.model") => {
-            Ok(Some(Tokenizer::from_gguf(metadata)?))
-        }
-        _ => Ok(None),
-    }
-}
-
-fn facts(checkpoint: &Checkpoint, architecture: &'static str, kind: &ModelKind) -> ModelFacts {
-    let mut weights: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut parameters, mut bits) = (0u64, 0.0);
-    for entry in checkpoint.tensors.values() {
-        let integer =
-            matches!(entry.element, ElementType::Plain(data_type) if !data_type.is_float());
-        if integer {
-            continue;
-        }
-        let elements = entry.elements() as u64;
-        *weights.entry(entry.element.to_string()).or_default() += elements;
-        parameters += elements;
-        bits += entry.element.bits_per_weight() * elements as f64;
-    }
-    let most = weights.into_iter().max_by_key(|(_, elements)| *elements);
-    let (context_length, vocabulary) = match kind {
-        ModelKind::CausalLm(model) => (model.context_length, model.vocabulary),
-        ModelKind::EncoderDecoder(model) => {
-            (model.decoder.context_length, model.decoder.vocabulary)
-        }
-        ModelKind::Encoder(model) => (model.max_tokens, 0),
-        ModelKind::Feedforward(model) => (model.limit("tokens").unwrap_or(0), 0),
-    };
-    ModelFacts {
-        architecture,
-        block_format: most.map_or_else(String::new, |(name, _)| name),
-        bits_per_weight: bits / parameters.max(1) as f64,
-        parameters,
-        weight_bytes: checkpoint.total_bytes(),
-        context_length,
-        vocabulary,
-    }
-}
-
-async fn read_pooling(files: &ModelFiles, gguf: Option<&Metadata>) -> Result<Pooling, LoadError> {
-    if let Some(metadata) = gguf {
-        return Ok(Pooling::from_gguf(metadata.u32("bert.pooling_type").ok())?);
-    }
-    let modules = files.read("modules.json").await?;
-    let folder = modules.as_deref().map(pooling_folder).transpose()?;
-    let folder = folder.unwrap_or_else(|| "1_Pooling".to_owned());
-    let pooling = files.read(&format!("{folder}/config.json")).await?;
-    let sentence = files.read("sentence_bert_config.json").await?;
-    Ok(Pooling::from_files(
-        modules.as_deref(),
-        pooling.as_deref(),
-        sentence.as_deref(),
-    )?)
 }

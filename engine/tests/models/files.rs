@@ -16,7 +16,16 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 }
 
 pub(crate) fn folder(path: &Path) -> ModelFiles {
-    let mut files: Vec<Rc<dyn ByteSource>> = Vec::new();
+    folder_with(path, &[])
+}
+
+/// The folder's files and others by name, which go before its own of the same names.
+pub(crate) fn folder_with(path: &Path, others: &[(&str, &[u8])]) -> ModelFiles {
+    let others = others.iter().map(|&(name, bytes)| {
+        let file = MemorySource::new(name, bytes.to_vec());
+        Rc::new(file) as Rc<dyn ByteSource>
+    });
+    let mut files: Vec<Rc<dyn ByteSource>> = others.collect();
     collect(path, "", &mut files);
     ModelFiles::new(files)
 }

@@ -1,6 +1,7 @@
 //! Whole models on every back end, held against what `transformers` computes (`tests/fixtures/reference`),
 //! and against real models where `FEWBIT_TEST_MODELS` names a folder of them.
 
+mod answering;
 mod decoding;
 mod devices;
 mod files;

@@ -23,6 +23,7 @@ struct TokensJson {
     eos_token: Option<Value>,
     unk_token: Option<Value>,
     pad_token: Option<Value>,
+    mask_token: Option<Value>,
     chat_template: Option<ChatTemplateJson>,
 }
 
@@ -80,6 +81,7 @@ impl Tokenizer {
         let eos = find(|json| &json.eos_token);
         let unk = find(|json| &json.unk_token);
         let pad = find(|json| &json.pad_token).or(generation.pad_token_id.filter(known));
+        let mask = find(|json| &json.mask_token);
         let ends: Vec<u32> = match generation.eos_token_id {
             Some(OneOrMore::One(id)) => vec![id],
             Some(OneOrMore::More(ids)) => ids,
@@ -92,6 +94,7 @@ impl Tokenizer {
         special.eos = eos.or(ends.first().copied()).or(special.eos);
         special.unk = unk.or(special.unk);
         special.pad = pad.or(special.pad);
+        special.mask = mask.or(special.mask);
         for id in special.eos.into_iter().chain(ends) {
             special.add_end_of_generation(id);
         }

@@ -109,6 +109,7 @@ pub(super) fn read(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
         eos: id("tokenizer.ggml.eos_token_id")?,
         unk: id("tokenizer.ggml.unknown_token_id")?,
         pad: id("tokenizer.ggml.padding_token_id")?,
+        mask: id("tokenizer.ggml.mask_token_id")?,
         end_of_generation: Vec::new(),
     };
     let separator = id("tokenizer.ggml.seperator_token_id")?; // the key is spelled so

@@ -68,6 +68,8 @@ pub struct Special {
     pub eos: Option<u32>,
     pub unk: Option<u32>,
     pub pad: Option<u32>,
+    /// Stands for a token that a model is to guess.
+    pub mask: Option<u32>,
     /// Any of these ends a generation: `eos`, and a chat model's end of turn.
     pub end_of_generation: Vec<u32>,
 }
