@@ -4,6 +4,8 @@
 //! What is not on the machine is no failure: the test prints why it was skipped. With `FEWBIT_BROWSERS=chrome,firefox`
 //! only those browsers are used, and then one that is missing fails the test.
 
+pub mod memory;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -144,11 +146,21 @@ pub async fn open(installed: &Installed, webgpu: bool, page: &str) -> Result<Ses
 /// Runs JavaScript in the page (the body of an async function of `input`), which finds `load`, `cache` and
 /// `FewbitError` of the package at `/fewbit/`.
 pub async fn with_package(session: &mut Session, body: &str, input: Value) -> Result<Value> {
+    with_package_within(session, body, input, LIMIT).await
+}
+
+/// As [`with_package`], with another limit.
+pub async fn with_package_within(
+    session: &mut Session,
+    body: &str,
+    input: Value,
+    limit: Duration,
+) -> Result<Value> {
     let body =
         format!("const {{ load, cache, FewbitError }} = await import('/fewbit/index.js');\n{body}");
     let name = session.info().browser_name.clone();
     session
-        .work(&body, input, LIMIT)
+        .work(&body, input, limit)
         .await
         .with_context(|| format!("in {name}"))
 }

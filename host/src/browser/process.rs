@@ -152,6 +152,16 @@ impl Group {
 
     /// Proportional set size of all programs of the group together, in bytes; only Linux tells.
     pub(super) fn memory(&self) -> Option<u64> {
+        self.summed(&["Pss:"])
+    }
+
+    /// Memory that the programs of the group share with nobody, in bytes; only Linux tells.
+    pub(super) fn private_memory(&self) -> Option<u64> {
+        self.summed(&["Private_Clean:", "Private_Dirty:"])
+    }
+
+    /// These fields of `/proc/PID/smaps_rollup` over all programs of the group.
+    fn summed(&self, fields: &[&str]) -> Option<u64> {
         if !cfg!(target_os = "linux") {
             return None;
         }
@@ -161,11 +171,13 @@ impl Group {
         for pid in members(&processes()?, &group.tag, &group.children) {
             let rollup =
                 std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-            let kilobytes: u64 = line
-                .and_then(|line| line.split_whitespace().next()?.parse().ok())
-                .unwrap_or(0);
-            total += kilobytes * 1024;
+            for line in rollup.lines() {
+                let mut words = line.split_whitespace();
+                if words.next().is_some_and(|name| fields.contains(&name)) {
+                    let kilobytes = words.next().and_then(|word| word.parse::<u64>().ok());
+                    total += kilobytes.unwrap_or(0) * 1024;
+                }
+            }
         }
         (total > 0).then_some(total)
     }

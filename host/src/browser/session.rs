@@ -265,6 +265,11 @@ impl Session {
         self.group.memory()
     }
 
+    /// Memory that the browser, its driver and all their processes share with nobody (bytes), where the platform tells.
+    pub fn private_memory(&self) -> Option<u64> {
+        self.group.private_memory()
+    }
+
     /// Opens a page.
     pub async fn goto(&mut self, url: &str) -> Result<(), BrowserError> {
         self.command(&format!("opening {url}"), self.client.goto(url))
