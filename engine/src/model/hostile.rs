@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::format::gguf::write::{Writer, array, string};
-use crate::format::{Parsed, gguf, safetensors};
+use crate::format::{Checkpoint, Parsed, TensorEntry, gguf, safetensors};
 use crate::graph::Bindings;
 use crate::graph::decompose::decompose;
 use crate::graph::pass::fold_constants;
+use crate::tensor::{BlockFormat, DataType, ElementType};
 
 /// What a builder makes of a lie is good for the steps that follow, or is an error there.
 fn go_on(built: Result<BuiltModel, ModelError>) {
@@ -135,6 +136,155 @@ fn every_config_key_may_lie() {
     }
 }
 
+/// A carried checkpoint's header and config.
+fn carried(architecture: &str) -> (Checkpoint, Config) {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/reference");
+    let folder = fixtures.join(architecture);
+    let file = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let parsed = safetensors::parse(&file, file.len() as u64, "model.safetensors").unwrap();
+    let Parsed::Done(checkpoint) = parsed else {
+        panic!("the whole file is there");
+    };
+    let config = std::fs::read(folder.join("config.json")).unwrap();
+    (checkpoint, Config::parse(&config).unwrap())
+}
+
+/// Every tensor missing, of another shape, rank or type, and one too many: what is wrong is named.
+#[test]
+fn every_tensor_may_lie() {
+    for architecture in KNOWN {
+        let (checkpoint, config) = carried(architecture);
+        let build = |checkpoint: &Checkpoint| {
+            let built = from_config(&config, checkpoint, &BuildOptions::default());
+            if let Err(error) = &built {
+                assert!(error.to_string().len() < 1000, "{architecture}");
+            }
+            built
+        };
+        let nodes = build(&checkpoint).unwrap().graph.nodes.len();
+        let mut more = checkpoint.clone();
+        let mut extra = checkpoint.tensors.values().next().unwrap().clone();
+        extra.name = "of.another.model".into();
+        more.tensors.insert(extra.name.clone(), extra);
+        assert_eq!(build(&more).unwrap().graph.nodes.len(), nodes);
+        let mut named = 0;
+        for (name, entry) in &checkpoint.tensors {
+            let mut without = checkpoint.clone();
+            without.tensors.remove(name);
+            match build(&without) {
+                Err(ModelError::MissingTensor { name: missing, .. }) => {
+                    named += usize::from(missing == *name);
+                }
+                // Biases, a head of its own and poolers may be missing.
+                other => go_on(other),
+            }
+            let lie = |change: &dyn Fn(&mut TensorEntry)| {
+                let mut lying = checkpoint.clone();
+                let mut changed = entry.clone();
+                change(&mut changed);
+                lying.tensors.insert(name.clone(), changed);
+                match build(&lying) {
+                    Err(ModelError::TensorShape { name: wrong, .. }) => {
+                        assert_eq!(wrong, *name, "{architecture}");
+                    }
+                    // A size that only the checkpoint knows, or a tensor that is not asked for.
+                    other => go_on(other),
+                }
+            };
+            lie(&|entry| entry.shape.push(1));
+            lie(&|entry| entry.shape.iter_mut().for_each(|size| *size += 1));
+            lie(&|entry| entry.shape.iter_mut().for_each(|size| *size = 0));
+            lie(&|entry| entry.shape.iter_mut().for_each(|size| *size = 1 << 31));
+            lie(&|entry| entry.shape.reverse());
+            lie(&|entry| entry.shape.clear());
+            lie(&|entry| entry.element = ElementType::Plain(DataType::I32));
+            lie(&|entry| entry.element = ElementType::Plain(DataType::F64));
+            lie(&|entry| entry.element = ElementType::Block(BlockFormat::Q4_0));
+        }
+        // Most of a model's tensors must be there.
+        assert!(
+            2 * named > checkpoint.tensors.len(),
+            "{architecture}: {named}"
+        );
+    }
+}
+
+/// Sizes of the config that are one off contradict the weights, and are told by a tensor or a field.
+#[test]
+fn a_config_of_another_size_is_refused() {
+    for (architecture, keys) in [
+        (
+            "bert",
+            &["hidden_size", "vocab_size", "intermediate_size"][..],
+        ),
+        ("clip", &["projection_dim"]),
+        ("clap", &["projection_dim"]),
+        (
+            "deit",
+            &["hidden_size", "intermediate_size", "num_hidden_layers"],
+        ),
+        (
+            "detr",
+            &[
+                "d_model",
+                "num_queries",
+                "encoder_ffn_dim",
+                "decoder_layers",
+            ],
+        ),
+        ("distilbert", &["dim", "hidden_dim", "n_layers"]),
+        (
+            "gpt2",
+            &[
+                "n_embd",
+                "n_layer",
+                "n_positions",
+                "n_inner",
+                "vocab_size",
+                "n_head",
+            ],
+        ),
+        ("llama", &["hidden_size", "intermediate_size", "vocab_size"]),
+        ("qwen2", &["hidden_size", "num_hidden_layers", "vocab_size"]),
+        (
+            "roberta",
+            &["hidden_size", "intermediate_size", "vocab_size"],
+        ),
+        ("t5", &["d_model", "d_ff", "num_layers", "vocab_size"]),
+        (
+            "vit",
+            &["hidden_size", "intermediate_size", "num_hidden_layers"],
+        ),
+        (
+            "wav2vec2",
+            &["hidden_size", "intermediate_size", "vocab_size"],
+        ),
+        (
+            "whisper",
+            &["d_model", "encoder_layers", "vocab_size", "num_mel_bins"],
+        ),
+    ] {
+        let (checkpoint, _) = carried(architecture);
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/reference");
+        let json = std::fs::read(fixtures.join(architecture).join("config.json")).unwrap();
+        let config: Value = serde_json::from_slice(&json).unwrap();
+        for key in keys {
+            let mut changed = config.clone();
+            changed[*key] = (config[*key].as_u64().unwrap_or(190) + 1).into();
+            let changed = Config::parse(&serde_json::to_vec(&changed).unwrap()).unwrap();
+            let built = from_config(&changed, &checkpoint, &BuildOptions::default());
+            match built {
+                Err(ModelError::MissingTensor { .. } | ModelError::TensorShape { .. }) => {}
+                Err(ModelError::Config(error)) => {
+                    assert!(!error.to_string().is_empty());
+                }
+                Err(other) => panic!("{architecture} {key}: {other}"),
+                Ok(_) => panic!("{architecture} {key} is believed"),
+            }
+        }
+    }
+}
+
 /// The configs within a config.
 fn objects(
     config: &serde_json::Map<String, Value>,
@@ -196,6 +346,17 @@ fn build_gguf(
     };
     tensor("token_embd.weight", &[8, 10]);
     tensor("output_norm.weight", &[8]);
+    // GPT-2's own.
+    for (name, ne) in [
+        ("position_embd.weight", &[8, 16][..]),
+        ("output_norm.bias", &[8]),
+        ("blk.0.attn_norm.bias", &[8]),
+        ("blk.0.attn_qkv.weight", &[8, 24]),
+        ("blk.0.attn_qkv.bias", &[24]),
+        ("blk.0.ffn_norm.bias", &[8]),
+    ] {
+        tensor(name, ne);
+    }
     for (name, ne) in [
         ("attn_norm.weight", &[8][..]),
         ("attn_q.weight", &[8, 8]),
@@ -229,12 +390,13 @@ fn every_gguf_key_may_lie() {
     lies.extend([f32::NAN, f32::INFINITY, 0.0, -1.0].map(|x| (6, x.to_le_bytes().to_vec())));
     lies.push((8, string("nothing known")));
     lies.push((9, array(4, 1, &7u32.to_le_bytes())));
-    for architecture in ["llama", "qwen2"] {
+    for architecture in ["llama", "qwen2", "gpt2"] {
         build_gguf(architecture, "", &lies[0]).unwrap();
         let mut keys: Vec<&str> = sizes().into_iter().map(|(name, _)| name).collect();
         keys.extend([
             "general.architecture",
             "attention.layer_norm_rms_epsilon",
+            "attention.layer_norm_epsilon",
             "rope.freq_base",
             "rope.scaling.type",
             "rope.scaling.factor",

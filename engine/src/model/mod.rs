@@ -11,6 +11,7 @@ mod decoder;
 pub mod detr;
 pub mod distilbert;
 mod encoder_decoder;
+pub mod gpt2;
 #[cfg(test)]
 mod hostile;
 mod image_config;
@@ -63,6 +64,7 @@ pub const KNOWN: &[&str] = &[
     "deit",
     "detr",
     "distilbert",
+    "gpt2",
     "llama",
     "qwen2",
     "roberta",
@@ -196,6 +198,7 @@ pub fn from_config(
         "roberta" | "xlm-roberta" => roberta::from_config(config, &weights),
         "wav2vec2" => wav2vec2::from_config(config, &weights),
         "whisper" => whisper::from_config(config, &weights),
+        "gpt2" => gpt2::from_config(config, &weights, options),
         "llama" => llama::from_config(config, &weights, options),
         "qwen2" => qwen2::from_config(config, &weights, options),
         "t5" => t5::from_config(config, &weights, options),
@@ -221,6 +224,7 @@ pub fn from_gguf(
         .map_err(ConfigError::from)?
     {
         "bert" => bert::from_gguf(metadata, &weights),
+        "gpt2" => gpt2::from_gguf(metadata, &weights, options),
         "llama" => llama::from_gguf(metadata, &weights, options),
         "qwen2" => qwen2::from_gguf(metadata, &weights, options),
         other => Err(ModelError::UnknownArchitecture(other.to_owned())),

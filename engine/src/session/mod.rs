@@ -1,5 +1,6 @@
 //! A model on a device: one copy of the weights, few plans over it, the states, and what to do when the device is lost.
 
+mod made;
 mod plans;
 mod states;
 mod upload;
@@ -13,6 +14,7 @@ use crate::graph::{Bindings, Graph, GraphError};
 use crate::source::{ByteSource, SourceError};
 use crate::tensor::{Tensor, TensorError};
 
+use made::Made;
 use plans::PlanCache;
 use states::States;
 use upload::Weights;
@@ -80,6 +82,8 @@ pub struct Session {
     backend: Box<dyn Backend>,
     source: WeightSource,
     parts: Vec<Graph>,
+    /// What the parts name and the checkpoint has not.
+    made: Vec<Made>,
     weights: Weights,
     states: States,
     plans: PlanCache,
@@ -105,14 +109,22 @@ impl Session {
         source: WeightSource,
         on_upload: OnUpload<'_>,
     ) -> Result<Session, SessionError> {
+        let (mut changed, mut made) = (Vec::new(), Vec::new());
+        for (number, graph) in parts.iter().enumerate() {
+            let (graph, more) = made::extract(graph, &format!("made:{number}."))?;
+            changed.push(graph);
+            made.extend(more);
+        }
+        let parts = changed;
         let mut backend = device.open().await?;
-        let weights = upload::upload(backend.as_mut(), &parts, &source, on_upload).await?;
+        let weights = upload::upload(backend.as_mut(), &parts, &made, &source, on_upload).await?;
         Ok(Session {
             device,
             backend,
             source,
             states: States::new(&parts),
             parts,
+            made,
             weights,
             plans: PlanCache::default(),
             recoveries: 0,
@@ -202,7 +214,8 @@ impl Session {
             self.states = States::new(&self.parts);
             let mut backend = self.device.open().await?;
             let mut go_on = |_| ControlFlow::Continue(());
-            match upload::upload(backend.as_mut(), &self.parts, &self.source, &mut go_on).await {
+            let (parts, made) = (&self.parts, &self.made);
+            match upload::upload(backend.as_mut(), parts, made, &self.source, &mut go_on).await {
                 Ok(weights) => {
                     self.backend = backend;
                     self.weights = weights;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use super::made::Made;
 use super::{OnUpload, SessionError, UploadProgress, WeightSource};
 use crate::backend::{Backend, WeightId, WeightUse};
 use crate::format::TensorEntry;
@@ -15,10 +16,12 @@ pub(super) struct Weights {
     pub(super) ids: BTreeMap<String, WeightId>,
 }
 
-/// Uploads every weight that one of `parts` names, once and in the order of the files so that reading is sequential.
+/// Uploads every weight that one of `parts` names, once and in the order of the files so that reading is sequential;
+/// then those that are `made`, one by one.
 pub(super) async fn upload(
     backend: &mut dyn Backend,
     parts: &[Graph],
+    made: &[Made],
     source: &WeightSource,
     on_upload: OnUpload<'_>,
 ) -> Result<Weights, SessionError> {
@@ -31,12 +34,20 @@ pub(super) async fn upload(
             note(graph, id, usage);
         }
     }
+    let mut making: Vec<(&Made, WeightUse, u64)> = Vec::new();
+    for weight in made {
+        let (usage, _) = wanted.remove(weight.name.as_str()).unwrap_or_default();
+        let entries = weight.entries(source)?;
+        let bytes = entries.iter().map(|entry| entry.bytes).sum();
+        making.push((weight, usage, bytes));
+    }
     let mut order: Vec<(&TensorEntry, WeightUse, Vec<usize>)> = Vec::new();
     for (name, (usage, shape)) in wanted {
         order.push((source.checkpoint.get(name)?, usage, shape));
     }
     order.sort_by_key(|(entry, ..)| (entry.file, entry.offset));
-    let total = order.iter().map(|(entry, ..)| entry.bytes).sum();
+    let plain: u64 = order.iter().map(|(entry, ..)| entry.bytes).sum();
+    let total = plain + making.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
     let mut done = 0;
     let mut ids = BTreeMap::new();
     let mut buffer = Vec::new();
@@ -57,6 +68,20 @@ pub(super) async fn upload(
         }
         backend.finish_weight(id)?;
         ids.insert(entry.name.clone(), id);
+    }
+    for (weight, usage, bytes) in making {
+        let tensor = weight.make(source).await?;
+        let (element, shape) = (tensor.data_type().into(), tensor.shape());
+        let id = backend.create_weight(&weight.name, element, shape, usage)?;
+        for (number, chunk) in tensor.bytes().chunks(CHUNK_BYTES).enumerate() {
+            backend.write_weight(id, (number * CHUNK_BYTES) as u64, chunk)?;
+        }
+        backend.finish_weight(id)?;
+        ids.insert(weight.name.clone(), id);
+        done += bytes;
+        if let ControlFlow::Break(()) = on_upload(UploadProgress { done, total }) {
+            return Err(SessionError::Aborted);
+        }
     }
     Ok(Weights { ids })
 }

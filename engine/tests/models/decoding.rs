@@ -52,7 +52,7 @@ fn reference_ids(architecture: &str) -> (Vec<u32>, Vec<u32>) {
 
 #[test]
 fn greedy_ids_are_the_references() {
-    for architecture in ["llama", "qwen2"] {
+    for architecture in ["llama", "qwen2", "gpt2", "gpt2-bin"] {
         let (prompt, expected) = reference_ids(architecture);
         for target in devices::all(Activations::Float) {
             let name = format!("{architecture} on {}", target.name);
@@ -91,7 +91,7 @@ fn a_second_turn_computes_only_what_is_new() {
 /// has the tokens it has alone.
 #[test]
 fn rows_of_a_batch_are_what_they_are_alone() {
-    for architecture in ["llama", "qwen2"] {
+    for architecture in ["llama", "qwen2", "gpt2"] {
         let (prompt, _) = reference_ids(architecture);
         let long: Vec<u32> = prompt.iter().rev().cycle().take(37).copied().collect();
         let prompts = vec![prompt[..3].to_vec(), long, prompt.clone()];

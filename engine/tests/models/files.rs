@@ -47,8 +47,13 @@ fn collect(path: &Path, prefix: &str, files: &mut Vec<Rc<dyn ByteSource>>) {
 
 /// What `transformers` was given (`in.`) and computed (`out.`), by name.
 pub(crate) fn reference(path: &Path) -> BTreeMap<String, Tensor> {
-    let bytes = std::fs::read(path.join("reference.safetensors")).expect("reference.safetensors");
-    let file: Rc<dyn ByteSource> = Rc::new(MemorySource::new("reference.safetensors", bytes));
+    tensors(&path.join("reference.safetensors"))
+}
+
+/// Every tensor of a safetensors file.
+pub(crate) fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
+    let bytes = std::fs::read(path).expect("a file of tensors");
+    let file: Rc<dyn ByteSource> = Rc::new(MemorySource::new("model.safetensors", bytes));
     pollster::block_on(async {
         let checkpoint = safetensors::read_header(file.as_ref())
             .await

@@ -7,3 +7,4 @@ mod devices;
 mod files;
 mod parity;
 mod references;
+mod variants;

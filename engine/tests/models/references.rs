@@ -15,18 +15,18 @@ use crate::parity::load;
 use crate::{devices, files};
 
 /// What a folder's reference.json says, and its tensors.
-struct Reference {
+pub(crate) struct Reference {
     atol: f64,
     rtol: f64,
-    inputs: Named,
-    outputs: Named,
+    pub(crate) inputs: Named,
+    pub(crate) outputs: Named,
     /// Of an output, the input that masks it and the value with which it counts.
     masks: BTreeMap<String, (String, f64)>,
     generated: Vec<u32>,
 }
 
 impl Reference {
-    fn read(folder: &Path) -> Reference {
+    pub(crate) fn read(folder: &Path) -> Reference {
         let json = std::fs::read(folder.join("reference.json")).unwrap();
         let json: Value = serde_json::from_slice(&json).unwrap();
         let list = |key: &str| json[key].as_array().cloned().unwrap_or_default();
@@ -68,7 +68,7 @@ impl Reference {
         }
     }
 
-    fn hold(&self, what: &str, name: &str, got: &Tensor) {
+    pub(crate) fn hold(&self, what: &str, name: &str, got: &Tensor) {
         let expected = &self.outputs[name];
         assert_eq!(got.shape(), expected.shape(), "{what}: {name}");
         let mask = self.masks.get(name).map(|(mask, value)| {
@@ -116,7 +116,7 @@ fn first_row(tensor: &Tensor) -> Tensor {
     Tensor::from_bytes(tensor.data_type(), &shape, &tensor.bytes()[..bytes]).unwrap()
 }
 
-fn folders() -> Vec<String> {
+pub(crate) fn folders() -> Vec<String> {
     let root = files::fixture("");
     let entries = std::fs::read_dir(root).unwrap().map(Result::unwrap);
     let names = entries.map(|entry| entry.file_name().into_string().unwrap());

@@ -23,6 +23,29 @@ impl Linear<'_> {
             self.outputs,
             self.inputs,
         )?;
+        self.by(b, weights, x, weight)
+    }
+
+    /// The same where the checkpoint has `{name}.weight` as `[inputs, outputs]`; a session turns it once, at load.
+    pub fn apply_transposed(
+        &self,
+        b: &mut GraphBuilder,
+        weights: &Weights<'_>,
+        x: ValueId,
+    ) -> Result<ValueId, ModelError> {
+        let name = format!("{}.weight", self.name);
+        let weight = weights.matrix(b, &name, self.inputs, self.outputs)?;
+        let weight = b.transpose(weight, &[1, 0])?;
+        self.by(b, weights, x, weight)
+    }
+
+    fn by(
+        &self,
+        b: &mut GraphBuilder,
+        weights: &Weights<'_>,
+        x: ValueId,
+        weight: ValueId,
+    ) -> Result<ValueId, ModelError> {
         let bias = weights.optional_vector(b, &format!("{}.bias", self.name), self.outputs)?;
         Ok(b.block_matmul(x, weight, bias)?)
     }

@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::format::{Checkpoint, Parsed, gguf, safetensors};
+use crate::format::{Checkpoint, Parsed, gguf, pytorch, safetensors};
 use crate::graph::decompose::decompose;
 use crate::graph::pass::{fold_constants, fuse_elementwise};
 use crate::graph::{Bindings, Graph, Source};
 use crate::model::{
     self, BuildOptions, Config, EncoderDecoder, Feedforward, KNOWN, ModelKind, SourceKind,
 };
+use crate::source::MemorySource;
 
 fn folders(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     if folder.join("reference.json").is_file() {
@@ -34,6 +35,14 @@ struct Opened {
 
 impl Opened {
     fn read(path: &Path) -> Opened {
+        // Safetensors, or a PyTorch archive where there are none.
+        if !path.is_file() {
+            let path = path.with_file_name("pytorch_model.bin");
+            let bytes = fs::read(path).unwrap();
+            let source = MemorySource::new("pytorch_model.bin", bytes.clone());
+            let checkpoint = pollster::block_on(pytorch::read_header(&source)).unwrap();
+            return Opened { bytes, checkpoint };
+        }
         let bytes = fs::read(path).unwrap();
         match safetensors::parse(&bytes, bytes.len() as u64, "model").unwrap() {
             Parsed::Done(checkpoint) => Opened { bytes, checkpoint },
