@@ -259,7 +259,8 @@ fn failure(error: &NativeError) -> RunError {
         NativeError::File { .. } => "file",
         NativeError::NotBuilt => "not_built",
         NativeError::Load(_) => "load",
-        NativeError::Task(_) => "task",
+        NativeError::Task(_) | NativeError::Transcription(_) => "task",
+        NativeError::Sound(_) => "sound",
         NativeError::Aborted => "aborted",
         NativeError::Thread(_) | NativeError::Gone => "internal",
     };

@@ -10,8 +10,10 @@ mod file;
 mod model;
 mod run;
 mod target;
+mod transcribe;
 
 pub use file::FileSource;
 pub use model::{Loaded, NativeError, NativeModel, NativeOptions};
 pub use run::{Generated, GeneratedToken, Progress, Timings};
 pub use target::NativeTarget;
+pub use transcribe::Transcribed;

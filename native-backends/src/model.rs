@@ -13,6 +13,7 @@ use fewbit_engine::model::BuildOptions;
 use fewbit_engine::session::SessionError;
 use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::checkpoint::ModelFiles;
+use fewbit_engine::task::transcribe::TranscriptionError;
 use fewbit_engine::task::{LoadError, Model, ModelFacts, TaskError};
 
 use crate::file::FileSource;
@@ -38,6 +39,11 @@ pub enum NativeError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Task(#[from] TaskError),
+    #[error(transparent)]
+    Transcription(#[from] TranscriptionError),
+    /// A recording could not be read; the text tells why.
+    #[error("{0}")]
+    Sound(String),
     #[error("aborted")]
     Aborted,
     #[error("no thread for the model: {0}")]

@@ -105,11 +105,7 @@ impl Model {
                 matches!(head, Some(TextHead::Text | TextHead::Tokens)) || self.rank("logits") == 2
             }
             Task::Detect => self.rank("pred_boxes") == 3,
-            // Logits of each moment are of a connectionist temporal classification.
-            Task::Transcribe => {
-                let hears = matches!(source, Some(SourceKind::Features { .. }));
-                has_text && (hears || self.rank("logits") == 3 && self.rank("pred_boxes") == 0)
-            }
+            Task::Transcribe => self.can_transcribe(),
             Task::Translate | Task::Summarize => {
                 let reads = matches!(source, Some(SourceKind::Tokens { .. }));
                 has_text && reads && self.instructions.knows(task)

@@ -115,6 +115,13 @@ impl CtcDecoder {
     /// # Errors
     /// The logits are no whole number of frames, or have fewer classes than the vocabulary.
     pub fn decode(&self, logits: &[f32], classes: usize) -> Result<Transcript, CtcError> {
+        self.check(logits, classes)?;
+        let path: Vec<usize> = logits.chunks_exact(classes).map(best).collect();
+        Ok(self.collapse(&path))
+    }
+
+    /// Whether `logits` are frames of `classes`, and the vocabulary has no more.
+    pub(super) fn check(&self, logits: &[f32], classes: usize) -> Result<(), CtcError> {
         if classes < self.tokens.len() {
             return Err(CtcError::Classes {
                 classes,
@@ -127,8 +134,18 @@ impl CtcDecoder {
                 classes,
             });
         }
-        let path: Vec<usize> = logits.chunks_exact(classes).map(best).collect();
-        Ok(self.collapse(&path))
+        Ok(())
+    }
+
+    /// Whether a class stands between words.
+    pub(super) fn is_delimiter(&self, id: usize) -> bool {
+        self.tokens.get(id) == Some(&self.delimiter)
+    }
+
+    /// The class that stands between words.
+    pub(super) fn delimiter(&self) -> Option<usize> {
+        let mut tokens = self.tokens.iter();
+        tokens.position(|token| *token == self.delimiter)
     }
 
     /// The text of a path: one id a frame.

@@ -27,6 +27,7 @@ pub mod score;
 pub mod source;
 pub mod stop;
 pub mod text_stream;
+pub mod transcribe;
 
 pub use can::Task;
 pub use embed::Embedding;

@@ -1,10 +1,12 @@
 //! A loaded model and what can be asked of it.
 
+use std::rc::Rc;
+
 use super::answer::AnswerError;
 use super::batch::BatchGeneration;
 use super::chat::{Message, MessagesError};
 use super::checkpoint::{self, CheckpointError, ModelFiles};
-use super::decoder::{DecodeError, Decoder};
+use super::decoder::{Advance, DecodeError, Decoder};
 use super::encoder::{EncodeError, EncoderRunner};
 use super::feedforward::FeedforwardRunner;
 use super::forward::{self, Forward, ForwardError, Named};
@@ -96,6 +98,7 @@ pub struct Model {
     pub(super) labels: Labels,
     pub(super) instructions: Instructions,
     pub(super) runner: Runner,
+    files: ModelFiles,
 }
 
 impl Model {
@@ -150,7 +153,13 @@ impl Model {
             labels: Labels::from_config(&config),
             instructions: Instructions::from_config(&config),
             runner,
+            files: files.clone(),
         })
+    }
+
+    /// What it was loaded from.
+    pub fn files(&self) -> &ModelFiles {
+        &self.files
     }
 
     pub fn facts(&self) -> &ModelFacts {
@@ -266,6 +275,55 @@ impl Model {
             false => prompt,
         };
         Ok(Generation::after(decoder, source, prompt, options)?)
+    }
+
+    /// The mel bands and frames that an encoder-decoder of sound reads.
+    pub fn reads_features(&self) -> Option<(usize, usize)> {
+        match &self.runner {
+            Runner::Causal(decoder) => match decoder.source_kind() {
+                Some(SourceKind::Features { channels, frames }) => Some((channels, frames)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether the model makes text of sound.
+    pub fn can_transcribe(&self) -> bool {
+        // Logits of each moment are of a connectionist temporal classification.
+        let is_ctc = self.rank("logits") == 3 && self.rank("pred_boxes") == 0;
+        match self.reads_features() {
+            Some(_) => self.tokenizer.is_some(),
+            None => is_ctc,
+        }
+    }
+
+    /// Gives an encoder-decoder another source, of one batch row, for [`Model::advance`].
+    pub fn listen(&mut self, source: &Named) -> Result<(), TaskError> {
+        let kind = match &self.runner {
+            Runner::Causal(decoder) => decoder.source_kind(),
+            _ => None,
+        };
+        let kind = kind.ok_or_else(|| self.wrong_kind("read a source"))?;
+        let mut rows = Source::rows(kind, source)?;
+        match (rows.pop(), &mut self.runner) {
+            (Some(source), Runner::Causal(decoder)) if rows.is_empty() => {
+                decoder.set_source(&Rc::new(source));
+                Ok(())
+            }
+            _ => Err(TaskError::OneSource),
+        }
+    }
+
+    /// Does one run towards `context`, or gives the logits after it, as [`Decoder::advance`]; for who chooses the tokens.
+    pub async fn advance(&mut self, context: &[u32]) -> Result<Advance, TaskError> {
+        match &mut self.runner {
+            Runner::Causal(decoder) => {
+                let advance = decoder.advance(context).await;
+                Ok(advance.map_err(GenerateError::from)?)
+            }
+            _ => Err(self.wrong_kind("generate")),
+        }
     }
 
     /// Does one chunk of a generation's prompt or one of its tokens.
