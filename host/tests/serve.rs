@@ -146,6 +146,12 @@ async fn pages_are_isolated_and_strict() {
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe-inline"));
     assert!(!policy.contains("'unsafe-eval'"));
+    // Recordings are played from blobs.
+    assert!(policy.contains("media-src 'self' blob:;"));
+    assert_eq!(
+        page.header("permissions-policy"),
+        Some("microphone=(self), camera=(), geolocation=()")
+    );
     assert!(site.ask("GET /runner", &[]).await.text().contains("runner"));
 }
 

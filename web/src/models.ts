@@ -82,5 +82,75 @@ export const MODELS: unknown = {
         },
       ],
     },
+    {
+      name: "whisper-tiny.en",
+      aliases: ["whisper-tiny-en"],
+      title: "Whisper tiny, English",
+      task: "transcribe",
+      files: [
+        {
+          name: "config.json",
+          bytes: 2317,
+          sha256: "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+        },
+        {
+          name: "tokenizer.json",
+          bytes: 2128466,
+          sha256: "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+        },
+        {
+          name: "vocabulary.txt",
+          bytes: 422309,
+          sha256: "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+        },
+        {
+          name: "model.bin",
+          bytes: 75537502,
+          sha256: "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        },
+      ],
+      sources: [
+        {
+          kind: "huggingface",
+          repository: "Systran/faster-whisper-tiny.en",
+          revision: "0d3d19a32d3338f10357c0889762bd8d64bbdeba",
+        },
+      ],
+    },
+    {
+      name: "whisper-tiny",
+      aliases: [],
+      title: "Whisper tiny, many languages",
+      task: "transcribe",
+      files: [
+        {
+          name: "config.json",
+          bytes: 2249,
+          sha256: "a73a28cdfe1c43ccc7202fa333d1f89c202477271407ae9a7f19afa52039cac8",
+        },
+        {
+          name: "tokenizer.json",
+          bytes: 2203239,
+          sha256: "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+        },
+        {
+          name: "vocabulary.txt",
+          bytes: 459861,
+          sha256: "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+        },
+        {
+          name: "model.bin",
+          bytes: 75538270,
+          sha256: "dcb76c6586fc06cbdac6dd21f14cfd129cc4cdd9dce19bf4ffa62e59cbe6e6d1",
+        },
+      ],
+      sources: [
+        {
+          kind: "huggingface",
+          repository: "Systran/faster-whisper-tiny",
+          revision: "d90ca5fe260221311c53c58e660288d3deb8d356",
+        },
+      ],
+    },
   ],
 };

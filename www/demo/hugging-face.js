@@ -7,8 +7,6 @@ export const HUGGING_FACE = [
   { task: "classify", input: "image", title: "ViT base, 1,000 kinds of things in pictures", repository: "google/vit-base-patch16-224" },
   { task: "classify", input: "text", title: "DistilBERT SST-2, mood of English text", repository: "distilbert/distilbert-base-uncased-finetuned-sst-2-english" },
   { task: "detect", input: "image", title: "DETR, ResNet-50", repository: "facebook/detr-resnet-50" },
-  { task: "transcribe", input: "audio", title: "Whisper tiny, English", repository: "openai/whisper-tiny.en" },
-  { task: "transcribe", input: "audio", title: "Whisper tiny, many languages", repository: "openai/whisper-tiny" },
   { task: "transcribe", input: "audio", title: "Wav2Vec2 base, English", repository: "facebook/wav2vec2-base-960h" },
   { task: "zeroShot", input: "image", title: "CLIP ViT-B/32, pictures", repository: "laion/CLIP-ViT-B-32-laion2B-s34B-b79K" },
   { task: "zeroShot", input: "audio", title: "CLAP, sound", repository: "laion/clap-htsat-unfused" },

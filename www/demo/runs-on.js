@@ -31,7 +31,8 @@ export function showRunsOn(info) {
   facts.push(["Weights", `${info.blockFormat}, ${info.bitsPerWeight.toLocaleString(undefined, { maximumFractionDigits: 2 })} bits each`]);
   facts.push(["Size", bytes(info.weightBytes)]);
   facts.push(["Activations", info.activations === "q8" ? "8 bits" : "floating point"]);
-  facts.push(["Context", `${info.contextLength.toLocaleString()} tokens`]);
+  // A model of pictures or sound alone has none.
+  if (info.contextLength > 0) facts.push(["Context", `${info.contextLength.toLocaleString()} tokens`]);
   facts.push(["Memory", bytes(info.memoryBytes)]);
   facts.push(["Kept in", info.cache]);
   facts.push(["Loaded in", duration(info.timings.total)]);

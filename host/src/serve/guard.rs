@@ -22,8 +22,11 @@ pub const TOKEN_HEADER: &str = "x-fewbit-token";
 /// origin), and connections to where models are.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' blob:; \
      worker-src 'self' blob:; connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co; \
-     style-src 'self'; img-src 'self' data: blob:; font-src 'self'; manifest-src 'self'; \
+     style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self'; manifest-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The demo records speech; nothing here asks for a camera or a place. A frame of another origin gets neither.
+const PERMISSIONS_POLICY: &str = "microphone=(self), camera=(), geolocation=()";
 
 pub(super) struct Guard {
     token: String,
@@ -145,6 +148,10 @@ fn with_headers(mut response: Response, allowed_origin: Option<HeaderValue>) -> 
         headers.insert(name, HeaderValue::from_static(value));
     };
     set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    set(
+        HeaderName::from_static("permissions-policy"),
+        PERMISSIONS_POLICY,
+    );
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
     set(

@@ -17,7 +17,7 @@ pub struct ModelEntry {
     #[serde(default)]
     pub aliases: Vec<String>,
     pub title: String,
-    /// `generate` or `embed`.
+    /// What it is for, by the name of the package's function: `generate`, `embed`, `transcribe`, …
     pub task: String,
     pub licence: String,
     pub home: String,
