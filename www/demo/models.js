@@ -106,8 +106,10 @@ export class ModelChoice {
     return value in this.#files ? "" : `?model=${encodeURIComponent(value)}`;
   }
 
-  get title() {
-    return this.#select.selectedOptions[0]?.textContent.replace(/…$/, "") ?? "";
+  /** What the user knows it by. */
+  get name() {
+    const files = this.#files[this.#select.value];
+    return files ? nameOfFiles(files) : (this.#select.selectedOptions[0]?.textContent.replace(/…$/, "") ?? "");
   }
 
   /** What `load` takes; where files are still to be chosen, asks for them. `null`: the user chose none. */
@@ -153,7 +155,7 @@ export class ModelChoice {
       return "A checkpoint as Hugging Face has it: config.json, model.safetensors, tokenizer.json, … Nothing is uploaded: the files are read where they are.";
     }
     const size = bytes(files.reduce((sum, file) => sum + file.size, 0));
-    const name = files[0].webkitRelativePath.split("/")[0] || files[0].name;
+    const name = nameOfFiles(files);
     return files.length === 1 ? `${name}, ${size}` : `${name}: ${count(files.length, "file", "files")}, ${size}`;
   }
 
@@ -176,6 +178,11 @@ function modelFiles(list) {
     const path = (file.webkitRelativePath || file.name).split("/");
     return path.length <= 3 && path.every((part) => !part.startsWith("."));
   });
+}
+
+/** The folder's name, or that of the first file. */
+function nameOfFiles([first]) {
+  return first.webkitRelativePath.split("/")[0] || first.name;
 }
 
 function nameOf(address) {

@@ -132,7 +132,7 @@ export class Page {
     const { info } = this.model;
     showRunsOn(info);
     report({ info });
-    this.say(`${info.name} is ready, computed by ${info.backend}.`);
+    this.say(`${this.#choice.name} is ready, computed by ${info.backend}.`);
     this.check();
     return true;
   }
@@ -157,30 +157,32 @@ export class Page {
       ...pages
         .filter(({ href }) => href !== location.pathname)
         .map((page) => {
-          const link = make("a", "", `${page.title}: what it is for`);
+          const link = make("a", "", `Open ${page.title}`);
           link.href = page.href + this.#choice.search;
           return make("li", "", link);
         }),
     );
     byId("notice").hidden = false;
+    byId("notice").scrollIntoView({ block: "nearest" });
     report({ notice: reason });
     return false;
   }
 
   #lacks({ tasks, input }) {
     const { info } = this.model;
-    const task = tasks.find((name) => info.tasks.includes(name));
+    const name = `${this.#choice.name} (${info.architecture})`;
+    const task = tasks.find((wanted) => info.tasks.includes(wanted));
     const asked = VERBS[tasks[0]];
     if (task === undefined) {
-      const can = info.tasks.map((name) => VERBS[name] ?? name);
+      const can = info.tasks.map((other) => VERBS[other] ?? other);
       const instead = can.length > 0 ? `It can ${inWords(can)}.` : "Its files name nothing that this package knows as a task.";
-      return `${info.name} (${info.architecture}) cannot ${asked}. ${instead}`;
+      return `${name} cannot ${asked}. ${instead}`;
     }
     const method = task === "chat" ? "generate" : task;
     if (typeof this.model[method] !== "function") return `This build of the package cannot ${asked} yet: it has no ${method}().`;
     const takes = info.inputs ?? TAKES[info.architecture] ?? ["text"];
     if (input !== undefined && !takes.includes(input)) {
-      return `${info.name} (${info.architecture}) takes ${inWords(takes.map((kind) => NOUNS[kind] ?? kind))}, not ${NOUNS[input]}.`;
+      return `${name} takes ${inWords(takes.map((kind) => NOUNS[kind] ?? kind))}, not ${NOUNS[input]}.`;
     }
     return null;
   }
@@ -227,7 +229,7 @@ export class Page {
     const same = this.model !== null && this.#loadedKey === this.#choice.key;
     byId("load").textContent = same ? "Load again" : "Load model";
     byId("load").className = same ? "quiet" : "primary";
-    byId("model-line").textContent = `${this.#choice.title}${same ? ", ready" : ""}`;
+    byId("model-line").textContent = `${this.#choice.name}${same ? ", ready" : ""}`;
   }
 }
 

@@ -46,6 +46,7 @@ export class Problem {
     byId("problem-retry").hidden = this.#retry === null;
     byId("problem").dataset.problem = JSON.stringify({ code, message });
     byId("problem").hidden = false;
+    byId("problem").scrollIntoView({ block: "nearest" });
   }
 
   hide() {

@@ -19,6 +19,7 @@ export class LoadProgress {
   start() {
     this.#phase = null;
     byId("progress").hidden = false;
+    byId("progress").scrollIntoView({ block: "nearest" });
     byId("progress-title").textContent = "Starting";
     byId("bar").removeAttribute("value");
     this.#text("", "", "");
