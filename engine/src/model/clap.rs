@@ -433,3 +433,47 @@ fn cubic(b: &mut GraphBuilder, distance: ValueId, near: bool) -> Result<ValueId,
     }
     Ok(sum)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::reference::evaluate_graph;
+    use crate::graph::Bindings;
+
+    /// What `x [1, 1, frames, 1]` is as `to` frames.
+    fn stretched(frames: &[f32], to: usize) -> Vec<f64> {
+        let mut b = GraphBuilder::new();
+        let shape = vec![1.into(), 1.into(), Dim::symbol("frames"), 1.into()];
+        let x = b.input("x", DataType::F32, shape).unwrap();
+        let y = stretch(&mut b, x, to).unwrap();
+        b.output("y", y).unwrap();
+        let sizes: Bindings = [("frames".to_owned(), frames.len())].into();
+        let graph = b.finish().specialize(&sizes).unwrap();
+        let x = Tensor::from_f32(&[1, 1, frames.len(), 1], frames).unwrap();
+        let given = [("x".to_owned(), (&x).into())].into();
+        evaluate_graph(&graph, &given).unwrap().outputs["y"].to_f64_vec()
+    }
+
+    /// The numbers of ONNX's own case `resize_upsample_scales_cubic_align_corners`, its first column.
+    #[test]
+    fn frames_are_stretched_by_cubic_convolution() {
+        let expected = [
+            1.0,
+            2.364_431_49,
+            4.201_166_18,
+            6.317_784_26,
+            7.682_215_74,
+            9.798_833_82,
+            11.635_568_51,
+            13.0,
+        ];
+        let got = stretched(&[1.0, 5.0, 9.0, 13.0], 8);
+        assert_eq!(got.len(), expected.len());
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-5, "{got} {expected}");
+        }
+        // As many as wanted stay what they are.
+        assert_eq!(stretched(&[3.0, -1.0, 2.0], 3), [3.0, -1.0, 2.0]);
+        assert_eq!(stretched(&[4.0], 3), [4.0; 3]);
+    }
+}

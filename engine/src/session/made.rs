@@ -153,3 +153,86 @@ fn alone(graph: &Graph, root: ValueId, name: &str) -> Graph {
     out.outputs = vec![(name.to_owned(), root)];
     prune(&out)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::format::Checkpoint;
+    use crate::graph::{Dim, GraphBuilder};
+    use crate::source::{ByteSource, MemorySource};
+    use crate::tensor::{DataType, ElementType};
+
+    /// `x · wᵀ + bias`, the checkpoint having `w` the other way round and `bias` in halves, and `w` once more as it is.
+    fn graph() -> Graph {
+        let mut b = GraphBuilder::new();
+        let shape = vec![Dim::symbol("n"), Dim::from(2)];
+        let x = b.input("x", DataType::F32, shape).unwrap();
+        let w = b.weight("w", ElementType::F32, &[2, 3]).unwrap();
+        let half = ElementType::Plain(DataType::F16);
+        let bias = b.weight("bias", half, &[3]).unwrap();
+        let bias = b.cast(bias, DataType::F32).unwrap();
+        let turned = b.transpose(w, &[1, 0]).unwrap();
+        let y = b.block_matmul(x, turned, Some(bias)).unwrap();
+        b.output("y", y).unwrap();
+        let twice = b.matmul(x, w).unwrap();
+        b.output("twice", twice).unwrap();
+        b.finish()
+    }
+
+    #[test]
+    fn what_depends_on_weights_alone_is_made_once() {
+        let (changed, made) = extract(&graph(), "made:").unwrap();
+        assert_eq!(made.len(), 1);
+        let names: Vec<&str> = changed.weights().map(|(_, name, _)| name).collect();
+        assert!(names.contains(&"w") && names.contains(&"bias"), "{names:?}");
+        assert!(names.contains(&made[0].name.as_str()), "{names:?}");
+        // The cast of the bias stays.
+        let ops: Vec<&str> = changed.nodes.iter().map(|node| node.op.name()).collect();
+        assert!(
+            !ops.contains(&"transpose") && ops.contains(&"cast"),
+            "{ops:?}"
+        );
+
+        let numbers: Vec<u8> = (0..6).flat_map(|n| (n as f32).to_le_bytes()).collect();
+        let entry = TensorEntry {
+            name: "w".into(),
+            element: ElementType::F32,
+            shape: vec![2, 3],
+            file: 0,
+            offset: 0,
+            bytes: 24,
+        };
+        let file: Rc<dyn ByteSource> = Rc::new(MemorySource::new("f", numbers));
+        let source = WeightSource {
+            checkpoint: Checkpoint {
+                tensors: [("w".to_owned(), entry)].into(),
+                ..Checkpoint::default()
+            },
+            files: vec![file],
+        };
+        assert_eq!(made[0].entries(&source).unwrap().len(), 1);
+        let tensor = pollster::block_on(made[0].make(&source)).unwrap();
+        assert_eq!(tensor.shape(), [3, 2]);
+        assert_eq!(tensor.to_f64_vec(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    }
+
+    #[test]
+    fn what_grows_or_has_symbols_is_left_to_the_back_end() {
+        let mut b = GraphBuilder::new();
+        let row = b.weight("row", ElementType::F32, &[1, 3]).unwrap();
+        let column = b.weight("column", ElementType::F32, &[3, 1]).unwrap();
+        let large = b.mul(row, column).unwrap();
+        b.output("large", large).unwrap();
+        let table = b.weight("table", ElementType::F32, &[4, 3]).unwrap();
+        let some = b
+            .slice_axis(table, 0, Dim::from(0), Dim::symbol("n"))
+            .unwrap();
+        b.output("some", some).unwrap();
+        let graph = b.finish();
+        let (changed, made) = extract(&graph, "made:").unwrap();
+        assert!(made.is_empty());
+        assert_eq!(changed.nodes.len(), graph.nodes.len());
+    }
+}

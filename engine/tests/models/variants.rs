@@ -253,3 +253,28 @@ fn clip_finds_the_end_of_a_text_by_its_id() {
         }
     }
 }
+
+/// The first BERTs came from TensorFlow, with its names of a norm's vectors.
+#[test]
+fn bert_takes_the_first_names_of_its_norms() {
+    let reference = Reference::read(&files::fixture("bert"));
+    let mut variant = Variant::of("bert");
+    let renamed = |name: String| {
+        let name = name.replace("LayerNorm.weight", "LayerNorm.gamma");
+        name.replace("LayerNorm.bias", "LayerNorm.beta")
+    };
+    variant.tensors = variant
+        .tensors
+        .into_iter()
+        .map(|(name, tensor)| (renamed(name), tensor))
+        .collect();
+    let gammas = variant.tensors.keys().filter(|k| k.ends_with(".gamma"));
+    assert!(gammas.count() > 3);
+    for target in two_targets() {
+        let what = format!("bert on {}", target.name);
+        let got = forward(&mut variant.load(target, 1), &reference);
+        for (name, tensor) in &got {
+            reference.hold(&what, name, tensor);
+        }
+    }
+}

@@ -44,11 +44,16 @@ impl Norm {
         name: &str,
         x: ValueId,
     ) -> Result<ValueId, ModelError> {
-        let scale = weights.vector(b, &format!("{name}.weight"), self.size)?;
+        // Checkpoints that came from TensorFlow, such as the first BERTs, have other names.
+        let [scale, bias] = match weights.contains(&format!("{name}.gamma")) {
+            true => ["gamma", "beta"],
+            false => ["weight", "bias"],
+        };
+        let scale = weights.vector(b, &format!("{name}.{scale}"), self.size)?;
         Ok(match self.kind {
             NormKind::Rms => b.rms_normalization(x, scale, self.epsilon)?,
             NormKind::Layer => {
-                let bias = weights.vector(b, &format!("{name}.bias"), self.size)?;
+                let bias = weights.vector(b, &format!("{name}.{bias}"), self.size)?;
                 b.layer_normalization(x, scale, bias, self.epsilon)?
             }
         })

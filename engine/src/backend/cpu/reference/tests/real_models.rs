@@ -115,6 +115,74 @@ fn check(folder: &Path, config: &Config) {
     );
 }
 
+/// The same GPT-2 as llama.cpp's converter writes it: other names, and matrices with the outputs first.
+#[test]
+fn gpt2_out_of_a_gguf_is_the_same() {
+    use crate::format::gguf::write::{Writer, string};
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/reference/gpt2");
+    let original = Opened::read(&folder.join("model.safetensors"));
+    let reference = Opened::read(&folder.join("reference.safetensors"));
+    let mut file = Writer::new();
+    file.pair("general.architecture", 8, &string("gpt2"));
+    for (key, size) in [
+        ("embedding_length", 48u32),
+        ("feed_forward_length", 192),
+        ("block_count", 3),
+        ("attention.head_count", 4),
+        ("context_length", 96),
+    ] {
+        file.pair(&format!("gpt2.{key}"), 4, &size.to_le_bytes());
+    }
+    let epsilon = 1e-5f32.to_le_bytes();
+    file.pair("gpt2.attention.layer_norm_epsilon", 6, &epsilon);
+    for name in original.checkpoint.tensors.keys() {
+        let mut tensor = original.tensor(name);
+        let inner = name.strip_prefix("transformer.").unwrap();
+        let renamed = [
+            ("wte", "token_embd"),
+            ("wpe", "position_embd"),
+            ("ln_f", "output_norm"),
+            ("attn.c_attn", "attn_qkv"),
+            ("attn.c_proj", "attn_output"),
+            ("mlp.c_fc", "ffn_up"),
+            ("mlp.c_proj", "ffn_down"),
+            ("ln_1", "attn_norm"),
+            ("ln_2", "ffn_norm"),
+            ("h.", "blk."),
+        ];
+        let turned = inner.starts_with("h.") && tensor.shape().len() == 2;
+        let inner = renamed
+            .iter()
+            .fold(inner.to_owned(), |name, (from, to)| name.replace(from, to));
+        if turned {
+            let permutation = vec![1, 0];
+            tensor = run(Op::Transpose { permutation }, &[&tensor]);
+        }
+        let ne: Vec<u64> = tensor.shape().iter().rev().map(|&n| n as u64).collect();
+        file.tensor(&inner, &ne, 0, tensor.bytes());
+    }
+    let bytes = file.file();
+    let parsed = gguf::parse(&bytes, bytes.len() as u64, "gpt2.gguf").unwrap();
+    let Parsed::Done(header) = parsed else {
+        panic!("the whole file is there");
+    };
+    let checkpoint = header.checkpoint;
+    let options = BuildOptions::default();
+    let built = model::from_gguf(&checkpoint.metadata, &checkpoint, &options).unwrap();
+    let weights = Opened { bytes, checkpoint };
+    let (given, sizes) = causal_inputs(&reference, "in.input_ids");
+    hold(
+        &folder,
+        &built.graph,
+        &sizes,
+        &weights,
+        &given,
+        &[],
+        &reference,
+    );
+}
+
 /// What an encoder takes, its symbols, and the mask that its decoder then needs.
 fn source_inputs(
     reference: &Opened,
