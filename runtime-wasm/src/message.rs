@@ -1,9 +1,9 @@
 //! The JSON texts of the boundary. Names are those of the TypeScript API (`web/src/types.ts`).
 
-use fewbit_engine::task::Task;
 use fewbit_engine::task::chat::Message;
 use fewbit_engine::task::context_policy::ContextPolicy;
 use fewbit_engine::task::sampling::SamplingParams;
+use fewbit_engine::task::{Instruction, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
@@ -95,6 +95,8 @@ pub(crate) enum Logprobs {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GenerateRequest {
     pub(crate) prompt: Prompt,
+    /// What to do with a text.
+    pub(crate) instruct: Option<Instruction>,
     pub(crate) max_tokens: Option<usize>,
     temperature: Option<f32>,
     top_k: Option<usize>,

@@ -26,9 +26,6 @@ use crate::message::{self, Alternative, EmbedRequest, GenerateRequest, LoadReque
 use crate::prompt;
 use crate::tensor::{self, JsTensor};
 
-/// Texts that are embedded between two looks at the messages.
-const EMBED_BATCH: usize = 8;
-
 #[wasm_bindgen]
 extern "C" {
     /// What the module calls while it loads.
@@ -136,6 +133,12 @@ impl JsModel {
         let source = tensor::from_js(source)?;
         let mut request: GenerateRequest = message::parse(request)?;
         let model = self.shared.model.try_borrow().map_err(|_| busy())?;
+        if let (Some(instruction), Prompt::Text { text }) = (&request.instruct, &mut request.prompt)
+        {
+            let instructed = model.instruct(text, instruction).map_err(Fault::from)?;
+            *text = instructed.text;
+            request.max_tokens = request.max_tokens.or(instructed.max_tokens);
+        }
         let options = GenerateOptions {
             max_tokens: request
                 .max_tokens
@@ -192,28 +195,44 @@ impl JsModel {
         })?)
     }
 
-    /// A vector a text: `{ vectors: Float32Array[], ids: Uint32Array[] }`. `pause` is awaited between batches.
-    pub async fn embed(&self, request: String, pause: Function) -> Result<Object, JsValue> {
+    /// A vector a text: `{ vectors: Float32Array[], ids: Uint32Array[] }`.
+    pub async fn embed(&self, request: String) -> Result<Object, JsValue> {
         let EmbedRequest { texts } = message::parse(&request)?;
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let embeddings = self.shared.borrow_mut()?.embed(&texts).await;
         let (vectors, ids) = (Array::new(), Array::new());
-        for batch in texts.chunks(EMBED_BATCH) {
-            let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-            let embeddings = self
-                .shared
-                .borrow_mut()?
-                .embed(&batch)
-                .await
-                .map_err(Fault::from)?;
-            for embedding in &embeddings {
-                vectors.push(&Float32Array::from(embedding.vector.as_slice()));
-                ids.push(&Uint32Array::from(embedding.input_ids.as_slice()));
-            }
-            wait(&pause).await?;
+        for embedding in &embeddings.map_err(Fault::from)? {
+            vectors.push(&Float32Array::from(embedding.vector.as_slice()));
+            ids.push(&Uint32Array::from(embedding.input_ids.as_slice()));
         }
         let answer = Object::new();
         Reflect::set(&answer, &"vectors".into(), &vectors)?;
         Reflect::set(&answer, &"ids".into(), &ids)?;
         Ok(answer)
+    }
+
+    /// A `Float32Array` for each picture or sound of a batch.
+    #[wasm_bindgen(js_name = embedTensors)]
+    pub async fn embed_tensors(&self, tensors: Vec<JsTensor>) -> Result<Array, JsValue> {
+        let tensors = tensor::from_js(tensors)?;
+        let vectors = self.shared.borrow_mut()?.embed_tensors(&tensors).await;
+        let vectors = vectors.map_err(Fault::from)?;
+        Ok(vectors
+            .iter()
+            .map(|vector| Float32Array::from(vector.as_slice()))
+            .collect())
+    }
+
+    /// Answers a `Question` as JSON about its texts or about tensors: an entry for each, as JSON.
+    pub async fn answer(
+        &self,
+        question: String,
+        tensors: Vec<JsTensor>,
+    ) -> Result<String, JsValue> {
+        let question = message::parse(&question)?;
+        let tensors = tensor::from_js(tensors)?;
+        let answer = self.shared.borrow_mut()?.answer(&question, &tensors).await;
+        Ok(message::write(&answer.map_err(Fault::from)?)?)
     }
 
     /// Runs the graph on tensors by name. `pause` is awaited between runs of the model.

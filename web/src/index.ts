@@ -25,4 +25,5 @@ export type {
 export { type ErrorDetails, FewbitError, type FewbitErrorCode } from "./error.js";
 export { load } from "./load.js";
 export type { Model, ModelDebug, PromptInput } from "./model.js";
+export type * from "./tasks.js";
 export type * from "./types.js";

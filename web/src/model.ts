@@ -4,8 +4,24 @@
 import { ChatCompletions } from "./chat.js";
 import type { WorkerClient } from "./client.js";
 import { FewbitError } from "./error.js";
-import type { Prompt } from "./protocol.js";
+import { plainInputs } from "./input/page.js";
+import type { Calls, PlainInstruction, PlainQuestion, Prompt } from "./protocol.js";
 import { PushStream } from "./stream.js";
+import type {
+  AudioInput,
+  Classification,
+  ClassifyOptions,
+  Detection,
+  DetectOptions,
+  FillMaskOptions,
+  ImageInput,
+  MaskFill,
+  SummarizeOptions,
+  TaskInput,
+  TaskOptions,
+  TranslateOptions,
+  ZeroShotOptions,
+} from "./tasks.js";
 import type {
   ChatMessage,
   EmbedOptions,
@@ -67,14 +83,49 @@ export class Model {
    * for await (const token of model.generate("Once upon a time", { maxTokens: 64, signal })) show(token.text);
    */
   generate(prompt: PromptInput, options: GenerateOptions = {}): Generation {
-    const { signal, source = {}, ...sampling } = options;
+    return this.#generate(prompt, options);
+  }
+
+  /**
+   * Translates a text, token by token, with a model that was trained to (T5). What it is told stands in the model's
+   * `config.json` under `task_specific_params`; `from` and `to` choose among that, `prefix` says it outright.
+   *
+   * @example
+   * const { text } = await model.translate("How old are you?", { from: "en", to: "de" }).result;
+   */
+  translate(text: string, options: TranslateOptions = {}): Generation {
+    const { from, to, prefix, ...rest } = options;
+    return this.#generate(text, rest, { task: "translate", ...given({ from, to, prefix }) });
+  }
+
+  /**
+   * Summarizes a text, as {@link Model.translate} translates it.
+   *
+   * @example
+   * for await (const token of model.summarize(article, { maxTokens: 100 })) show(token.text);
+   */
+  summarize(text: string, options: SummarizeOptions = {}): Generation {
+    const { prefix, ...rest } = options;
+    return this.#generate(text, rest, { task: "summarize", ...given({ prefix }) });
+  }
+
+  #generate(prompt: PromptInput, options: GenerateOptions, instruct?: PlainInstruction): Generation {
+    const { signal, onProgress, source = {}, ...sampling } = options;
+    const total = options.maxTokens ?? 256;
+    let made = 0;
     const left = new AbortController();
     const either = signal ? AbortSignal.any([signal, left.signal]) : left.signal;
     const tokens = new PushStream<Token>(() => left.abort());
     const result: Promise<GenerateResult> = this.#client.call(
       "generate",
-      { prompt: plainPrompt(prompt), options: sampling, source },
-      { signal: either, onEvent: (token) => tokens.push(token) },
+      { prompt: plainPrompt(prompt), options: instruct ? { ...sampling, instruct } : sampling, source },
+      {
+        signal: either,
+        onEvent: (token) => {
+          tokens.push(token);
+          onProgress?.({ phase: "compute", loaded: ++made, total });
+        },
+      },
     );
     result.then(
       () => tokens.finish(),
@@ -84,21 +135,106 @@ export class Model {
   }
 
   /**
-   * A vector for each text.
+   * The likeliest labels, the likeliest first: for pictures, sounds or texts, whichever the model was trained on. Of a model that
+   * classifies each token of a text, an entry a token ({@link TokenClassification}). An array in gives an array out, here and below.
+   *
+   * @example
+   * const [best] = await model.classify(file);
+   * console.log(best.label, best.score);
+   */
+  classify(input: TaskInput, options?: ClassifyOptions): Promise<readonly Classification[]>;
+  classify(inputs: readonly TaskInput[], options?: ClassifyOptions): Promise<readonly (readonly Classification[])[]>;
+  classify(
+    input: TaskInput | readonly TaskInput[],
+    { topK, ...options }: ClassifyOptions = {},
+  ): Promise<readonly Classification[] | readonly (readonly Classification[])[]> {
+    return this.#answer({ task: "classify", ...given({ topK }) }, input, options);
+  }
+
+  /**
+   * The objects in a picture, with their places in its pixels.
+   *
+   * @example
+   * for (const { label, score, box } of await model.detect(image, { threshold: 0.7 })) draw(box, label);
+   */
+  detect(image: ImageInput, options?: DetectOptions): Promise<readonly Detection[]>;
+  detect(images: readonly ImageInput[], options?: DetectOptions): Promise<readonly (readonly Detection[])[]>;
+  detect(
+    image: ImageInput | readonly ImageInput[],
+    { threshold, ...options }: DetectOptions = {},
+  ): Promise<readonly Detection[] | readonly (readonly Detection[])[]> {
+    return this.#answer({ task: "detect", ...given({ threshold }) }, image, options);
+  }
+
+  /**
+   * How well each of the labels fits a picture (CLIP) or a sound (CLAP), the best first.
+   *
+   * @example
+   * const [best] = await model.zeroShot(image, ["a cat", "a dog"]);
+   */
+  zeroShot(input: ImageInput | AudioInput, labels: readonly string[], options?: ZeroShotOptions): Promise<readonly Classification[]>;
+  zeroShot(
+    inputs: readonly (ImageInput | AudioInput)[],
+    labels: readonly string[],
+    options?: ZeroShotOptions,
+  ): Promise<readonly (readonly Classification[])[]>;
+  zeroShot(
+    input: ImageInput | AudioInput | readonly (ImageInput | AudioInput)[],
+    labels: readonly string[],
+    { template, ...options }: ZeroShotOptions = {},
+  ): Promise<readonly Classification[] | readonly (readonly Classification[])[]> {
+    return this.#answer({ task: "zeroShot", labels, ...given({ template }) }, input, options);
+  }
+
+  /**
+   * What may stand for each mask of a text (`[MASK]` or `<mask>`, as the model's tokenizer has it), the likeliest first.
+   *
+   * @example
+   * const [[best]] = await model.fillMask("Paris is the [MASK] of France.");
+   * console.log(best.sequence);
+   */
+  fillMask(text: string, options?: FillMaskOptions): Promise<readonly (readonly MaskFill[])[]>;
+  fillMask(texts: readonly string[], options?: FillMaskOptions): Promise<readonly (readonly (readonly MaskFill[])[])[]>;
+  fillMask(
+    text: string | readonly string[],
+    { topK, ...options }: FillMaskOptions = {},
+  ): Promise<readonly (readonly MaskFill[])[] | readonly (readonly (readonly MaskFill[])[])[]> {
+    return this.#answer({ task: "fillMask", ...given({ topK }) }, text, options);
+  }
+
+  /**
+   * A vector for each text, picture or sound. CLIP and CLAP put texts and what they are about into one space, where the dot
+   * product tells how well they fit.
    *
    * @example
    * const [a, b] = await model.embed(["first sentence", "second sentence"]);
+   * const picture = await model.embed(image);
    */
-  async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
-    return [...(await this.embedWithIds(texts, options)).vectors];
+  embed(input: TaskInput, options?: EmbedOptions): Promise<Float32Array>;
+  embed(inputs: readonly TaskInput[], options?: EmbedOptions): Promise<Float32Array[]>;
+  async embed(input: TaskInput | readonly TaskInput[], options: EmbedOptions = {}): Promise<Float32Array | Float32Array[]> {
+    const { vectors } = await this.#embed(isList(input) ? input : [input], options);
+    return isList(input) ? [...vectors] : (vectors[0] as Float32Array);
   }
 
   /** As {@link Model.embed}, with the token ids that each text became. */
   embedWithIds(
     texts: readonly string[],
-    { signal }: EmbedOptions = {},
+    options: EmbedOptions = {},
   ): Promise<{ readonly vectors: readonly Float32Array[]; readonly ids: readonly (readonly number[])[] }> {
-    return this.#client.call("embed", { texts }, { signal });
+    return this.#embed(texts, options);
+  }
+
+  async #embed(list: readonly TaskInput[], { signal, onProgress }: EmbedOptions): Promise<Calls["embed"]["result"]> {
+    const { inputs, transfer } = await plainInputs(list);
+    return this.#client.call("embed", { inputs }, { signal, onEvent: onProgress, transfer });
+  }
+
+  /** One answer for one input, a list for a list; what an answer is, the task decides. */
+  async #answer<A>(question: PlainQuestion, input: TaskInput | readonly TaskInput[], { signal, onProgress }: TaskOptions): Promise<A> {
+    const { inputs, transfer } = await plainInputs(isList(input) ? input : [input]);
+    const answers = await this.#client.call("answer", { question, inputs }, { signal, onEvent: onProgress, transfer });
+    return (isList(input) ? answers : answers[0]) as A;
   }
 
   /** How likely the model holds each token of a text, given those before it. */
@@ -141,4 +277,13 @@ function plainPrompt(prompt: PromptInput): Prompt {
     return { kind: "chat", messages: prompt.messages.map(({ role, content }) => ({ role, content })) };
   }
   return { kind: "ids", ids: [...prompt] };
+}
+
+function isList<T>(input: T | readonly T[]): input is readonly T[] {
+  return Array.isArray(input);
+}
+
+/** Without what was not given: a message would carry it as `undefined`. */
+function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }

@@ -3,6 +3,7 @@
  * number of events and then one result or error. `abort` names the call that is to stop.
  */
 import type { PlainError } from "./error.js";
+import type { TaskProgress } from "./tasks.js";
 import type {
   Activations,
   Backend,
@@ -45,6 +46,32 @@ export type Prompt =
   | { readonly kind: "ids"; readonly ids: readonly number[] }
   | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] };
 
+/** An input of a task: `file` and `url` are pictures or sound, whichever the model takes. */
+export type PlainInput =
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "file"; readonly data: Blob }
+  | { readonly kind: "url"; readonly url: string }
+  | { readonly kind: "bitmap"; readonly bitmap: ImageBitmap }
+  | { readonly kind: "pixels"; readonly width: number; readonly height: number; readonly rgba: Uint8Array }
+  | { readonly kind: "samples"; readonly channels: readonly Float32Array[]; readonly sampleRate: number };
+
+/** What is asked of each input: `Question` of `engine/src/task/answer`, without the inputs. */
+export interface PlainQuestion {
+  readonly task: "classify" | "detect" | "zeroShot" | "fillMask";
+  readonly labels?: readonly string[];
+  readonly template?: string;
+  readonly threshold?: number;
+  readonly topK?: number;
+}
+
+/** Before a text that a model is to translate or summarize: `Instruction` of `engine/src/task/instruct.rs`. */
+export interface PlainInstruction {
+  readonly task: "translate" | "summarize";
+  readonly from?: string;
+  readonly to?: string;
+  readonly prefix?: string;
+}
+
 /** Every call: what it takes, what it tells on the way, what it returns. */
 export interface Calls {
   load: {
@@ -55,16 +82,22 @@ export interface Calls {
   generate: {
     args: {
       readonly prompt: Prompt;
-      readonly options: SamplingOptions;
+      readonly options: SamplingOptions & { readonly instruct?: PlainInstruction };
       readonly source: Readonly<Record<string, TensorData>>;
     };
     event: Token;
     result: GenerateResult;
   };
   embed: {
-    args: { readonly texts: readonly string[] };
-    event: never;
+    args: { readonly inputs: readonly PlainInput[] };
+    event: TaskProgress;
     result: { readonly vectors: readonly Float32Array[]; readonly ids: readonly (readonly number[])[] };
+  };
+  /** An answer for each input. */
+  answer: {
+    args: { readonly question: PlainQuestion; readonly inputs: readonly PlainInput[] };
+    event: TaskProgress;
+    result: readonly unknown[];
   };
   score: { args: { readonly input: Prompt }; event: never; result: Score };
   forward: {

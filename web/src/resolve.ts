@@ -22,6 +22,8 @@ const OPTIONAL = [
   "special_tokens_map.json",
   "generation_config.json",
   "chat_template.jinja",
+  "preprocessor_config.json",
+  "processor_config.json",
   "modules.json",
   "sentence_bert_config.json",
   "1_Pooling/config.json",

@@ -2,6 +2,8 @@
  * What goes into and comes out of the public functions.
  */
 
+import type { Task, TaskOptions } from "./tasks.js";
+
 /**
  * Where a model comes from: a name of the manifest, the URL of a file or of a folder that ends in `/`,
  * files that a user chose, or bytes.
@@ -143,7 +145,9 @@ export interface ModelInfo {
   /** Token ids that there are; 0 for a model that predicts none. */
   readonly vocabulary: number;
   /** What the model can do. */
-  readonly tasks: readonly ("generate" | "chat" | "embed")[];
+  readonly tasks: readonly Task[];
+  /** What it takes. */
+  readonly inputs: readonly ("text" | "image" | "audio")[];
   /** How activations are held beside few-bit weights. */
   readonly activations: Activations;
   /** The kernels' instruction set, or the features of the device in use. */
@@ -198,7 +202,9 @@ export interface SamplingOptions {
 /** Options of {@link Model.generate}. */
 export interface GenerateOptions extends SamplingOptions {
   /** Stops generation within one token. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
+  /** Called with each token: `compute`, tokens made of `maxTokens`. */
+  readonly onProgress?: TaskOptions["onProgress"];
   /**
    * What an encoder-decoder reads, by the names of its encoder's inputs, such as `input_features`. The prompt is then
    * what its text begins with; without a source, a model that reads text reads the prompt.
@@ -280,9 +286,7 @@ export interface ChatMessage {
 }
 
 /** Options of {@link Model.embed}. */
-export interface EmbedOptions {
-  readonly signal?: AbortSignal;
-}
+export type EmbedOptions = TaskOptions;
 
 /** What {@link Model.score} tells of a token, given those before it. */
 export interface TokenScore {

@@ -16,6 +16,7 @@ const NONE: Handlers = {
   load: missing,
   generate: missing,
   embed: missing,
+  answer: missing,
   score: missing,
   forward: missing,
   tokenize: missing,

@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: the shortest way from a fresh clone to a page that answers.
 //!
 //! Three things go on at once, as each leaves a core idle at times: the server and then the model it
-//! downloads; one wasm variant; the page's JavaScript.
+//! downloads; one wasm variant; the page's JavaScript. The module of codecs is built while the page is open.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -60,10 +60,18 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
         serve
             .arg("--screenshot")
             .arg(project.root().join("dist/demo.png"));
-    } else {
-        serve.args(["serve", "--open"]);
+        return process::run_in_front(&mut serve);
     }
-    process::run_in_front(&mut serve)
+    serve.args(["serve", "--open"]);
+    thread::scope(|scope| {
+        // The pages of pictures and sound need it; the one that opens does not wait for it.
+        scope.spawn(|| {
+            if let Err(error) = wasm::build(project, progress, &[wasm::MEDIA], wasm::Optimize::No) {
+                progress.say(format!("no pictures or sound: {error:#}"));
+            }
+        });
+        process::run_in_front(&mut serve)
+    })
 }
 
 /// Builds and downloads what the page needs; returns the command that serves it.

@@ -7,8 +7,10 @@ import type { PlainLoadOptions, Prompt } from "../protocol.js";
 import type { Backend, GenerateResult, ModelInfo, Score, TensorData, Token, Variant } from "../types.js";
 import { type AdapterFinding, findAdapter } from "./adapter.js";
 import { fetchFiles } from "./files.js";
+import { Media } from "./media.js";
 import { loadRuntime, type LoadedRuntime, type NamedTensor, type Runtime, type RuntimeModel, variantsFor, type WasmFeatures, wasmFeatures } from "./runtime.js";
 import { type CallContext, type Handlers, macrotask, Turnstile } from "./server.js";
+import { answer, embed } from "./tasks.js";
 import { type Pool, startPool } from "./threads.js";
 
 /** What `RuntimeModel.info` tells. */
@@ -22,6 +24,7 @@ type RuntimeInfo = Pick<
   | "contextLength"
   | "vocabulary"
   | "tasks"
+  | "inputs"
   | "activations"
   | "features"
 > & { readonly threads: number };
@@ -32,6 +35,7 @@ type RuntimeResult = Omit<GenerateResult, "timings">;
 interface Loaded {
   readonly runtime: Runtime;
   readonly model: RuntimeModel;
+  readonly media: Media;
 }
 
 /** The handlers of one worker, which holds one model. */
@@ -48,8 +52,8 @@ export function createHandlers(): Handlers {
   const inTurn = <T>(signal: AbortSignal, task: (loaded: Loaded) => Promise<T>): Promise<T> =>
     turnstile.pass(async () => {
       throwIfAborted(signal);
-      const { runtime, model } = ready();
-      return telling(runtime, () => task({ runtime, model }));
+      const loaded = ready();
+      return telling(loaded.runtime, () => task(loaded));
     });
 
   return {
@@ -99,7 +103,7 @@ export function createHandlers(): Handlers {
         context.emit({ phase: "compile", loaded: 3, total: 3 });
         throwIfAborted(context.signal);
       }
-      loaded = { runtime, model };
+      loaded = { runtime, model, media: new Media(files.sources, options.assetsUrl) };
       const end = performance.now();
       const { threads: got, ...facts } = JSON.parse(model.info()) as RuntimeInfo;
       return {
@@ -122,11 +126,11 @@ export function createHandlers(): Handlers {
         return generate(model, JSON.stringify({ prompt, ...options, seed }), source, context);
       }),
 
-    embed: ({ texts }, { signal }) =>
-      inTurn(signal, async ({ model }) => {
-        const { vectors, ids } = await model.embed(JSON.stringify({ texts }), pauseFor(signal));
-        return { vectors, ids: ids.map((list) => [...list]) };
-      }),
+    embed: ({ inputs }, context) =>
+      inTurn(context.signal, ({ model, media }) => embed(model, media, inputs, context)),
+
+    answer: ({ question, inputs }, context) =>
+      inTurn(context.signal, ({ model, media }) => answer(model, media, question, inputs, context)),
 
     score: ({ input }, { signal }) =>
       inTurn(signal, async ({ model }) => JSON.parse(await model.score(JSON.stringify(input), pauseFor(signal))) as Score),

@@ -31,7 +31,11 @@ export interface RuntimeModel {
   generate(request: string, source: readonly NamedTensor[]): RuntimeGeneration;
   /** `pause` is awaited between runs of the model, here and below. */
   score(request: string, pause: () => Promise<void>): Promise<string>;
-  embed(request: string, pause: () => Promise<void>): Promise<{ readonly vectors: Float32Array[]; readonly ids: Uint32Array[] }>;
+  embed(request: string): Promise<{ readonly vectors: Float32Array[]; readonly ids: Uint32Array[] }>;
+  /** A question with a batch of texts or of tensors: an answer for each, as JSON. */
+  answer(question: string, tensors: readonly NamedTensor[]): Promise<string>;
+  /** A vector for each picture or sound of a batch. */
+  embedTensors(tensors: readonly NamedTensor[]): Promise<Float32Array[]>;
   forward(tensors: readonly NamedTensor[], pause: () => Promise<void>): Promise<NamedTensor[]>;
   tokenize(request: string): Uint32Array;
   loseDevice(): boolean;
@@ -198,7 +202,8 @@ function filesAt(variant: Variant, assetsUrl: string): { glue: URL; wasm: URL } 
   return { glue: new URL("fewbit_runtime.js", folder), wasm: new URL("fewbit_runtime_bg.wasm", folder) };
 }
 
-async function compile(url: URL, signal: AbortSignal): Promise<WebAssembly.Module> {
+/** Fetches and compiles a module. */
+export async function compile(url: URL, signal: AbortSignal): Promise<WebAssembly.Module> {
   let response: Response;
   try {
     response = await fetch(url, { signal });
