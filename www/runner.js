@@ -72,7 +72,7 @@ function abort(id) {
   jobs.get(id)?.controller.abort();
 }
 
-const kinds = { load: loadModel, generate, score, embed, forward, dispose };
+const kinds = { load: loadModel, generate, score, embed, answer, forward, dispose };
 
 async function run(job, entry) {
   if (!Object.hasOwn(kinds, job.kind)) throw failure("bad_job", `unknown kind of job: ${job.kind}`);
@@ -140,7 +140,9 @@ function adapter({ name, software, fingerprint }) {
 
 async function generate(job, entry) {
   const { sampling = {} } = job;
-  const answer = loaded().generate(prompt(job.prompt), {
+  const { task = "generate", ...languages } = job.instruct ?? {};
+  const answer = method(task)(prompt(job.prompt), {
+    ...languages,
     maxTokens: job.max_tokens,
     temperature: sampling.greedy ? 0 : (sampling.temperature ?? 0.8),
     ...(sampling.top_k ? { topK: sampling.top_k } : {}),
@@ -150,7 +152,7 @@ async function generate(job, entry) {
     ...(sampling.seed != null ? { seed: sampling.seed } : {}),
     stop: job.stop ?? [],
     ignoreEos: Boolean(job.ignore_eos),
-    source: tensors(job.source ?? {}),
+    ...(job.instruct ? {} : { source: tensors(job.source ?? {}) }),
     signal: entry.controller.signal,
   });
   let count = 0;
@@ -202,10 +204,37 @@ async function score(job, entry) {
 
 async function embed(job, entry) {
   const began = performance.now();
-  const { vectors, ids } = await loaded().embedWithIds(job.texts, { signal: entry.controller.signal });
-  const embeddings = vectors.map((vector, index) => ({ input_ids: ids[index], embedding: [...vector] }));
+  const { signal } = entry.controller;
+  const embedded = job.files?.length
+    ? { vectors: await method("embed")(files(job), { signal }), ids: [] }
+    : await loaded().embedWithIds(job.texts, { signal });
+  const embeddings = embedded.vectors.map((vector, index) => ({ input_ids: embedded.ids[index] ?? [], embedding: [...vector] }));
   const elapsed_ms = performance.now() - began;
   return { embeddings, elapsed_ms, memory: await loaded().memory() };
+}
+
+async function answer(job, entry) {
+  const inputs = job.files?.length ? files(job) : job.texts;
+  const options = { signal: entry.controller.signal };
+  for (const name of ["topK", "threshold", "template"]) {
+    if (job[name] != null) options[name] = job[name];
+  }
+  const began = performance.now();
+  const ask = method(job.task);
+  const answers = await (job.task === "zeroShot" ? ask(inputs, job.labels ?? [], options) : ask(inputs, options));
+  return { answers, elapsed_ms: performance.now() - began };
+}
+
+/** Pictures or recordings, to be decoded by the package. */
+function files({ files }) {
+  return files.map(({ name, data }) => new File([fromBase64(data)], name));
+}
+
+/** What the package has for a task. */
+function method(task) {
+  const model = loaded();
+  if (typeof model[task] !== "function") throw failure("unsupported", `the JavaScript API has no ${task}`);
+  return model[task].bind(model);
 }
 
 async function forward(job, entry) {

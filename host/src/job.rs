@@ -115,6 +115,7 @@ pub enum Job {
     Generate(GenerateJob),
     Score(ScoreJob),
     Embed(EmbedJob),
+    Answer(AnswerJob),
     Forward(ForwardJob),
     Dispose,
 }
@@ -236,6 +237,21 @@ pub struct GenerateJob {
     /// Goes on over the model's end-of-text tokens, as references and benchmarks do.
     #[serde(default)]
     pub ignore_eos: bool,
+    /// What an encoder-decoder is told to do with the prompt, which is a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruct: Option<Instruct>,
+}
+
+/// `{"task": "translate", "from": "en", "to": "de"}` or `{"task": "summarize"}`; with `prefix`, the model is told that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instruct {
+    pub task: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
 }
 
 /// `greedy`, or drawing from the distribution after the filters in this order: repetition penalty, temperature, top-k, top-p, min-p.
@@ -320,6 +336,47 @@ pub struct ScoreResult {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EmbedJob {
     pub texts: Vec<String>,
+    /// Pictures or recordings, instead of texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<InputFile>,
+}
+
+/// A picture or a recording as its file has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFile {
+    pub name: String,
+    /// In standard base64.
+    #[serde(with = "base64_bytes")]
+    pub data: Vec<u8>,
+}
+
+/// A question about texts, or about pictures or recordings. The names of what it says are the JavaScript API's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AnswerJob {
+    /// `classify`, `detect`, `zeroShot` or `fillMask`.
+    pub task: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<InputFile>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AnswerResult {
+    /// One a text or file: `[{class, label, score}]`, with `box` for things in a picture and `token` and `id` for tokens;
+    /// for masks a list each of `[{token, id, score, sequence}]`.
+    pub answers: Vec<serde_json::Value>,
+    pub elapsed_ms: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -393,6 +450,7 @@ mod tests {
             sampling: Sampling::greedy(),
             stop: vec![],
             ignore_eos: true,
+            instruct: None,
         });
         let json = serde_json::to_value(&job).unwrap();
         assert_eq!(json["kind"], "generate");

@@ -6,6 +6,8 @@
 #[cfg(feature = "webdriver")]
 pub mod browser;
 pub mod cli;
+#[cfg(feature = "media")]
+pub mod input;
 pub mod job;
 #[cfg(feature = "native")]
 pub mod native;

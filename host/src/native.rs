@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fewbit_engine::backend::NumericPolicy;
 use fewbit_engine::model::BuildOptions;
-use fewbit_engine::task::Model;
+use fewbit_engine::task::answer::Question;
 use fewbit_engine::task::chat::Message as ChatMessage;
 use fewbit_engine::task::chat::messages_from_json;
+use fewbit_engine::task::forward::Named;
 use fewbit_engine::task::generate::GenerateOptions;
 use fewbit_engine::task::sampling::SamplingParams;
 use fewbit_engine::task::score::mean_nll;
+use fewbit_engine::task::{Instruction, Model, Task};
 use fewbit_engine::tensor::{DataType, Tensor};
 use fewbit_native_backends::{
     Generated, Loaded, NativeError, NativeModel, NativeOptions, NativeTarget,
@@ -20,9 +23,10 @@ use fewbit_native_backends::{
 };
 
 use crate::job::{
-    Activations, AdapterInfo, EmbedJob, EmbedResult, Embedding, ForwardJob, ForwardResult,
-    GenerateJob, GenerateResult, LoadInfo, LoadOptions, MemoryFacts, ModelFacts, Outcome, Prompt,
-    RunError, Sampling, ScoreJob, ScoreResult, TensorData,
+    Activations, AdapterInfo, AnswerJob, AnswerResult, EmbedJob, EmbedResult, Embedding,
+    ForwardJob, ForwardResult, GenerateJob, GenerateResult, InputFile, Instruct, LoadInfo,
+    LoadOptions, MemoryFacts, ModelFacts, Outcome, Prompt, RunError, Sampling, ScoreJob,
+    ScoreResult, TensorData,
 };
 use crate::runner::{OnProgress, Progress, RunFuture, Runner};
 use crate::store::ModelFiles;
@@ -31,6 +35,8 @@ use crate::store::ModelFiles;
 pub struct NativeRunner {
     target: NativeTarget,
     model: Option<Arc<NativeModel>>,
+    /// Where its files are, one of which says how pictures or sound are made its input.
+    folder: PathBuf,
 }
 
 impl NativeRunner {
@@ -38,6 +44,7 @@ impl NativeRunner {
         NativeRunner {
             target,
             model: None,
+            folder: PathBuf::new(),
         }
     }
 
@@ -57,6 +64,7 @@ impl Runner for NativeRunner {
     ) -> RunFuture<'a, LoadInfo> {
         Box::pin(async move {
             self.model = None;
+            self.folder = model.folder.clone();
             forget_peak_resident();
             let files = model
                 .files
@@ -95,7 +103,7 @@ impl Runner for NativeRunner {
     ) -> RunFuture<'a, GenerateResult> {
         Box::pin(async move {
             let model = self.model()?;
-            let prompt = job.prompt.clone();
+            let (prompt, instruct) = (job.prompt.clone(), job.instruct.clone());
             let options = GenerateOptions {
                 max_tokens: job.max_tokens,
                 sampling: sampling(&job.sampling),
@@ -105,7 +113,7 @@ impl Runner for NativeRunner {
             let source = tensors(&job.source)?;
             let (report, arriving) = reports();
             let work = tokio::task::spawn_blocking(move || {
-                let prompt = move |model: &Model| prompt_ids(model, prompt);
+                let prompt = move |model: &Model| prompt_ids(model, prompt, instruct);
                 model.generate(prompt, source, options, report)
             });
             let gpu = self.target == NativeTarget::Wgpu;
@@ -140,20 +148,59 @@ impl Runner for NativeRunner {
         Box::pin(async move {
             let model = self.model()?;
             let texts = job.texts.clone();
-            let (embeddings, elapsed) = blocking(move || model.embed(texts)).await?;
+            let (embeddings, elapsed) = if job.files.is_empty() {
+                let (texts, elapsed) = blocking(move || model.embed(texts)).await?;
+                let texts = texts.into_iter().map(|text| Embedding {
+                    input_ids: text.input_ids,
+                    embedding: text.vector,
+                });
+                (texts.collect(), elapsed)
+            } else {
+                let inputs = prepared(&self.folder, &job.files).await?.0;
+                let (vectors, elapsed) = blocking(move || model.embed_tensors(inputs)).await?;
+                let vectors = vectors.into_iter().map(|embedding| Embedding {
+                    input_ids: Vec::new(),
+                    embedding,
+                });
+                (vectors.collect(), elapsed)
+            };
             Ok(EmbedResult {
-                embeddings: embeddings
-                    .into_iter()
-                    .map(|embedding| Embedding {
-                        input_ids: embedding.input_ids,
-                        embedding: embedding.vector,
-                    })
-                    .collect(),
+                embeddings,
                 elapsed_ms: Some(milliseconds(elapsed)),
                 memory: MemoryFacts {
                     peak_resident: peak_resident(),
                     ..MemoryFacts::default()
                 },
+            })
+        })
+    }
+
+    fn answer<'a>(&'a mut self, job: &'a AnswerJob) -> RunFuture<'a, AnswerResult> {
+        Box::pin(async move {
+            let model = self.model()?;
+            let task = Task::named(&job.task)
+                .ok_or_else(|| RunError::error("bad_job", format!("no task {}", job.task)))?;
+            let mut question = Question {
+                texts: job.texts.clone(),
+                labels: job.labels.clone(),
+                template: job.template.clone(),
+                threshold: job.threshold,
+                top_k: job.top_k,
+                ..Question::new(task)
+            };
+            let mut inputs = Named::new();
+            if !job.files.is_empty() {
+                (inputs, question.sizes) = prepared(&self.folder, &job.files).await?;
+            }
+            let (answer, elapsed) = blocking(move || model.answer(question, inputs)).await?;
+            let answers = match serde_json::to_value(answer) {
+                Ok(serde_json::Value::Array(answers)) => answers,
+                Ok(other) => vec![other],
+                Err(error) => return Err(RunError::error("json", error.to_string())),
+            };
+            Ok(AnswerResult {
+                answers,
+                elapsed_ms: Some(milliseconds(elapsed)),
             })
         })
     }
@@ -188,6 +235,32 @@ impl Runner for NativeRunner {
             Ok(())
         })
     }
+}
+
+/// Pictures or recordings as the input of the model in `folder`, and the pictures' sizes.
+#[cfg(feature = "media")]
+async fn prepared(
+    folder: &Path,
+    files: &[InputFile],
+) -> Result<(Named, Vec<[usize; 2]>), RunError> {
+    let (folder, files) = (folder.to_path_buf(), files.to_vec());
+    let work = tokio::task::spawn_blocking(move || {
+        let preprocessor = crate::input::preprocessor(&folder)?;
+        crate::input::prepare(&preprocessor, &files, 0)
+    });
+    match work.await {
+        Ok(Ok(prepared)) => Ok((prepared.tensors, prepared.sizes)),
+        Ok(Err(error)) => Err(RunError::error("input", error.to_string())),
+        Err(error) => Err(RunError::error("internal", error.to_string())),
+    }
+}
+
+#[cfg(not(feature = "media"))]
+async fn prepared(_: &Path, _: &[InputFile]) -> Result<(Named, Vec<[usize; 2]>), RunError> {
+    Err(RunError::unavailable(
+        "not_built",
+        "pictures and sound are not in this build of fewbit (feature `media`)",
+    ))
 }
 
 type Report = Box<dyn Fn(NativeProgress) -> ControlFlow<()> + Send>;
@@ -276,9 +349,16 @@ fn failure(error: &NativeError) -> RunError {
     RunError::new(Outcome::Error, code, message)
 }
 
-fn prompt_ids(model: &Model, prompt: Prompt) -> Result<Vec<u32>, NativeError> {
+fn prompt_ids(
+    model: &Model,
+    prompt: Prompt,
+    instruct: Option<Instruct>,
+) -> Result<Vec<u32>, NativeError> {
     Ok(match prompt {
-        Prompt::Text(text) => model.encode(&text)?,
+        Prompt::Text(text) => match instruct.and_then(instruction) {
+            Some(instruction) => model.encode(&model.instruct(&text, &instruction)?.text)?,
+            None => model.encode(&text)?,
+        },
         Prompt::Ids(ids) => ids,
         Prompt::Messages(messages) => {
             let json = serde_json::to_string(&messages).unwrap_or_default();
@@ -288,6 +368,15 @@ fn prompt_ids(model: &Model, prompt: Prompt) -> Result<Vec<u32>, NativeError> {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             model.encode_chat(&messages, now.ok().map(|now| now.as_secs() as i64))?
         }
+    })
+}
+
+fn instruction(instruct: Instruct) -> Option<Instruction> {
+    Some(Instruction {
+        task: Task::named(&instruct.task)?,
+        from: instruct.from,
+        to: instruct.to,
+        prefix: instruct.prefix,
     })
 }
 

@@ -3,8 +3,8 @@
 use futures_util::future::BoxFuture;
 
 use crate::job::{
-    EmbedJob, EmbedResult, ForwardJob, ForwardResult, GenerateJob, GenerateResult, LoadInfo,
-    LoadOptions, RunError, ScoreJob, ScoreResult,
+    AnswerJob, AnswerResult, EmbedJob, EmbedResult, ForwardJob, ForwardResult, GenerateJob,
+    GenerateResult, LoadInfo, LoadOptions, RunError, ScoreJob, ScoreResult,
 };
 use crate::store::ModelFiles;
 
@@ -44,6 +44,8 @@ pub trait Runner: Send {
     fn score<'a>(&'a mut self, job: &'a ScoreJob) -> RunFuture<'a, ScoreResult>;
 
     fn embed<'a>(&'a mut self, job: &'a EmbedJob) -> RunFuture<'a, EmbedResult>;
+
+    fn answer<'a>(&'a mut self, job: &'a AnswerJob) -> RunFuture<'a, AnswerResult>;
 
     fn forward<'a>(&'a mut self, job: &'a ForwardJob) -> RunFuture<'a, ForwardResult>;
 

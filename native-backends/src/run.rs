@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use fewbit_engine::backend::MemoryUse;
+use fewbit_engine::task::answer::{Answer, Question};
 use fewbit_engine::task::forward::Named;
 use fewbit_engine::task::generate::{Event, FinishReason, GenerateOptions, Generation};
 use fewbit_engine::task::score::TokenScore;
@@ -99,6 +100,28 @@ impl NativeModel {
             let start = Instant::now();
             let embeddings = pollster::block_on(model.embed(&texts))?;
             Ok((embeddings, start.elapsed()))
+        })?
+    }
+
+    /// Vectors of a batch of pictures or sounds, given as the model's input.
+    pub fn embed_tensors(&self, inputs: Named) -> Result<(Vec<Vec<f32>>, Duration), NativeError> {
+        self.call(move |model| {
+            let start = Instant::now();
+            let vectors = pollster::block_on(model.embed_tensors(&inputs))?;
+            Ok((vectors, start.elapsed()))
+        })?
+    }
+
+    /// Answers a question about its texts or about tensors, the model's input.
+    pub fn answer(
+        &self,
+        question: Question,
+        inputs: Named,
+    ) -> Result<(Answer, Duration), NativeError> {
+        self.call(move |model| {
+            let start = Instant::now();
+            let answer = pollster::block_on(model.answer(&question, &inputs))?;
+            Ok((answer, start.elapsed()))
         })?
     }
 

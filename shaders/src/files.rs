@@ -61,4 +61,20 @@ mod tests {
         names.sort();
         assert_eq!(names, super::NAMES);
     }
+
+    /// naga rounds a literal beyond the largest f32 to it; Tint, in Chromium, refuses it.
+    #[test]
+    fn no_literal_is_beyond_f32() {
+        for name in super::NAMES {
+            let text =
+                std::fs::read_to_string(format!("{}/wgsl/{name}", env!("CARGO_MANIFEST_DIR")));
+            let text = text.unwrap();
+            let numbers = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
+            for number in numbers.filter(|word| word.starts_with(|c: char| c.is_ascii_digit())) {
+                let number = number.trim_end_matches('f');
+                let value: f64 = number.parse().unwrap_or(0.0);
+                assert!(value <= f64::from(f32::MAX), "{name}: {number}");
+            }
+        }
+    }
 }

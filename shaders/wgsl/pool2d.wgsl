@@ -26,7 +26,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
   var r = 0.0;
   var seen = 0.0;
 #else
-  var r = -3.40282347e38;
+  var r = -3.4028234e38;
   var bits = 0xff800000u;
 #endif
   for (var a = 0u; a < p.rows; a++) {

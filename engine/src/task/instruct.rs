@@ -14,7 +14,7 @@ use super::model::{Model, TaskError};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Instruction {
     pub task: Task,
-    /// A language as the config names it, such as `en`.
+    /// A language by its code in the config, such as `en`, or its name in the prefix, such as `English`.
     pub from: Option<String>,
     pub to: Option<String>,
     /// What to put before the text, instead of what the config says.
@@ -62,16 +62,22 @@ impl Instructions {
     }
 
     fn find(&self, instruction: &Instruction) -> Option<&Known> {
-        let fits = |key: &str| {
+        let fits = |key: &str, known: &Known| {
             let Some(languages) = key.strip_prefix(TRANSLATION) else {
                 return true;
             };
             let (from, to) = languages.split_once("_to_").unwrap_or((languages, ""));
-            let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
+            let is = |wanted: &Option<String>, code: &str| {
+                // A code is too short to be looked for in a text.
+                let named = |wanted: &str| wanted.len() > 3 && known.prefix.contains(wanted);
+                wanted
+                    .as_ref()
+                    .is_none_or(|wanted| wanted == code || named(wanted))
+            };
             is(&instruction.from, from) && is(&instruction.to, to)
         };
         let all = self.0.iter();
-        let mut all = all.filter(|(key, _)| is_for(instruction.task, key) && fits(key));
+        let mut all = all.filter(|(key, known)| is_for(instruction.task, key) && fits(key, known));
         // Two that fit are none: the languages were left open.
         match (all.next(), all.next()) {
             (Some((_, known)), None) => Some(known),
@@ -142,6 +148,10 @@ mod tests {
         let german = Some(("translate English to German: ", Some(300)));
         assert_eq!(prefix(Task::Translate, Some("en"), Some("de")), german);
         assert_eq!(prefix(Task::Translate, None, Some("de")), german);
+        assert_eq!(
+            prefix(Task::Translate, Some("English"), Some("German")),
+            german
+        );
         assert_eq!(
             prefix(Task::Summarize, None, None),
             Some(("summarize: ", Some(200)))

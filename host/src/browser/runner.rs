@@ -9,8 +9,9 @@ use super::page::{JobFailure, PageEvent, RunnerPage};
 use super::session::{Session, SessionOptions};
 use super::{BrowserError, find};
 use crate::job::{
-    BrowserFacts, EmbedJob, EmbedResult, ForwardJob, ForwardResult, GenerateJob, GenerateResult,
-    Job, LoadInfo, LoadJob, LoadOptions, PageModel, RunError, ScoreJob, ScoreResult,
+    AnswerJob, AnswerResult, BrowserFacts, EmbedJob, EmbedResult, ForwardJob, ForwardResult,
+    GenerateJob, GenerateResult, Job, LoadInfo, LoadJob, LoadOptions, PageModel, RunError,
+    ScoreJob, ScoreResult,
 };
 use crate::runner::{OnProgress, Progress, RunFuture, Runner};
 use crate::store::ModelFiles;
@@ -253,6 +254,10 @@ impl Runner for BrowserRunner<'_> {
             result.memory.peak_resident = self.peak();
             Ok(result)
         })
+    }
+
+    fn answer<'a>(&'a mut self, job: &'a AnswerJob) -> RunFuture<'a, AnswerResult> {
+        Box::pin(async move { self.job(&Job::Answer(job.clone()), &|_| {}).await })
     }
 
     fn forward<'a>(&'a mut self, job: &'a ForwardJob) -> RunFuture<'a, ForwardResult> {

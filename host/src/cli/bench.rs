@@ -220,6 +220,7 @@ impl Bench {
                     sampling: Sampling::greedy(),
                     stop: vec![],
                     ignore_eos: true,
+                    instruct: None,
                 };
                 let result = loaded.runner.generate(&job, &|_| {}).await?;
                 samples.take(&result);
@@ -227,7 +228,13 @@ impl Bench {
             }
             Task::Embed => {
                 let began = std::time::Instant::now();
-                let result = loaded.runner.embed(&EmbedJob { texts: vec![text] }).await?;
+                let result = loaded
+                    .runner
+                    .embed(&EmbedJob {
+                        texts: vec![text],
+                        ..EmbedJob::default()
+                    })
+                    .await?;
                 let outside = began.elapsed().as_secs_f64() * 1e3;
                 samples.embed_ms.push(result.elapsed_ms.unwrap_or(outside));
                 if let Some(one) = result.embeddings.first() {

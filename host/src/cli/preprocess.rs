@@ -1,24 +1,24 @@
 //! `fewbit preprocess`: what a vision or audio model would be fed for a file.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use fewbit_engine::input::audio::AudioPreprocessor;
+use fewbit_engine::input::audio::{AudioPreprocessor, WhisperFeatures};
 use fewbit_engine::input::preprocessor::Preprocessor;
 use fewbit_engine::tensor::{DataType, Tensor};
-use fewbit_media::{decode_audio, decode_image};
+use fewbit_media::decode_audio;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
+use crate::input::{prepare, preprocessor, read};
+use crate::job::InputFile;
 use crate::store::Store;
-
-/// A file of pictures or sound, and every file that describes a model.
-const MAX_FILE_BYTES: u64 = 2 << 30;
 
 /// Write what a model would be fed for a picture or a recording, as safetensors.
 ///
@@ -46,43 +46,42 @@ pub(crate) struct Preprocess {
     json: bool,
 }
 
-type Named = Vec<(&'static str, Tensor)>;
+type Named = BTreeMap<String, Tensor>;
 
 impl Preprocess {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let folder = folder(&self.model)?;
-        let named = match preprocessor(&folder)? {
-            Preprocessor::Image(image) => {
-                let mut pictures = Vec::with_capacity(self.files.len());
-                for file in &self.files {
-                    let picture = decode_image(&read(file)?);
-                    pictures.push(picture.with_context(|| file.display().to_string())?);
-                }
-                image.run(&pictures)?.into_named()
+        let preprocessor = preprocessor(&folder)?;
+        let named = match &preprocessor {
+            Preprocessor::Audio(AudioPreprocessor::Whisper(whisper)) if self.whole => {
+                self.whole_recording(whisper)?
             }
-            Preprocessor::Audio(audio) => self.sound(&audio)?,
+            _ if self.whole => bail!("--whole is for Whisper and one file"),
+            _ => prepare(&preprocessor, &self.inputs()?, self.seed)?.tensors,
         };
         write(&self.output, &named)?;
         self.tell(&named);
         Ok(ExitCode::SUCCESS)
     }
 
-    fn sound(&self, audio: &AudioPreprocessor) -> anyhow::Result<Named> {
-        let mut clips = Vec::with_capacity(self.files.len());
-        for file in &self.files {
-            let clip = decode_audio(&read(file)?, audio.rate());
-            clips.push(clip.with_context(|| file.display().to_string())?);
-        }
-        match (audio, clips.as_slice()) {
-            (AudioPreprocessor::Whisper(whisper), [clip]) if self.whole => {
-                Ok(vec![("input_features", whisper.whole(clip)?)])
-            }
-            _ if self.whole => bail!("--whole is for Whisper and one file"),
-            (audio, clips) => {
-                let clips: Vec<&[f32]> = clips.iter().map(Vec::as_slice).collect();
-                Ok(audio.run(&clips, self.seed)?)
-            }
-        }
+    fn inputs(&self) -> anyhow::Result<Vec<InputFile>> {
+        let files = self.files.iter().map(|path| {
+            Ok(InputFile {
+                name: path.display().to_string(),
+                data: read(path)?,
+            })
+        });
+        files.collect()
+    }
+
+    fn whole_recording(&self, whisper: &WhisperFeatures) -> anyhow::Result<Named> {
+        let [file] = self.files.as_slice() else {
+            bail!("--whole is for Whisper and one file");
+        };
+        let clip = decode_audio(&read(file)?, whisper.rate());
+        let clip = clip.with_context(|| file.display().to_string())?;
+        let features = whisper.whole(&clip)?;
+        Ok([("input_features".to_owned(), features)].into())
     }
 
     fn tell(&self, named: &Named) {
@@ -124,50 +123,12 @@ fn folder(model: &str) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-fn preprocessor(folder: &Path) -> anyhow::Result<Preprocessor> {
-    // Without a config of the model itself, the preprocessor's own must say what it is for.
-    let model_type = match folder.join("config.json") {
-        path if path.is_file() => {
-            let config: Value = serde_json::from_slice(&read(&path)?)
-                .with_context(|| path.display().to_string())?;
-            config["model_type"].as_str().map(str::to_owned)
-        }
-        _ => None,
-    };
-    for name in ["preprocessor_config.json", "processor_config.json"] {
-        let path = folder.join(name);
-        if path.is_file() {
-            let preprocessor = Preprocessor::from_json(&read(&path)?, model_type.as_deref());
-            return preprocessor.with_context(|| path.display().to_string());
-        }
-    }
-    // A checkpoint of Wav2Vec2 alone, as `save_pretrained` of the model writes it: its input is always the same.
-    if model_type.as_deref() == Some("wav2vec2") {
-        return Ok(Preprocessor::from_json(b"{}", model_type.as_deref())?);
-    }
-    bail!("{} has no preprocessor_config.json", folder.display())
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let context = || path.display().to_string();
-    let file = File::open(path).with_context(context)?;
-    let mut bytes = Vec::new();
-    // A pipe has no length: what is read counts.
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .with_context(context)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        bail!("{}: longer than {MAX_FILE_BYTES} bytes", path.display());
-    }
-    Ok(bytes)
-}
-
 /// Writes beside `path` and renames.
 fn write(path: &Path, named: &Named) -> anyhow::Result<()> {
     let mut views = Vec::with_capacity(named.len());
     for (name, tensor) in named {
         let view = TensorView::new(dtype(tensor)?, tensor.shape().to_vec(), tensor.bytes())?;
-        views.push((*name, view));
+        views.push((name.as_str(), view));
     }
     let bytes = safetensors::serialize(views, None)?;
     let folder = match path.parent() {

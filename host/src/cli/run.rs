@@ -1,4 +1,4 @@
-//! `fewbit run`: one prompt (or text to embed) on one target.
+//! `fewbit run`: one input on one target.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,32 +9,42 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::launch::{self, LoadArgs, Loaded, Status};
-use crate::job::{EmbedJob, GenerateJob, Message, Prompt, RunError, Sampling};
+use crate::job::{
+    AnswerJob, EmbedJob, GenerateJob, InputFile, Instruct, Message, Prompt, RunError, Sampling,
+};
 use crate::runner::Progress;
 use crate::store::Store;
 use crate::target::Target;
 
-/// Run a model on a target: continue a prompt, answer a chat, or embed a text.
+/// Run a model on a target: continue a prompt, answer a chat, or do another task with a text, a picture or a recording.
 ///
-/// A plain prompt is continued as it stands; --chat goes through the model's chat template. With --json one object is
-/// printed: target, outcome (pass, error, unsupported, unavailable), prompt_ids, ids, text, finish_reason,
-/// prefill_tokens_per_second, decode_tokens_per_second, time_to_first_token_ms, adapter and more; for --task embed
-/// input_ids and embedding.
+/// A plain prompt is continued as it stands; --chat goes through the model's chat template. --task says what else to do:
+/// embed (a text, picture or recording), classify (the same), detect (things in a picture), zero-shot (which of
+/// --labels fits a picture or recording), fill-mask (a text with a mask), translate and summarize (a text).
+///
+/// With --json one object is printed: target, outcome (pass, error, unsupported, unavailable), adapter and more; and for
+/// generate, translate and summarize prompt_ids, ids, text, finish_reason, prefill_tokens_per_second,
+/// decode_tokens_per_second, time_to_first_token_ms; for embed input_ids and embedding; for the others answer, a list of
+/// {class, label, score}, with box {xmin, ymin, xmax, ymax} in pixels for detect, or for fill-mask a list for each
+/// mask of {token, id, score, sequence}.
 #[derive(Args)]
 pub(crate) struct Run {
     /// A name from `fewbit models list`, a folder or a file.
     model: String,
-    /// The text to continue or embed.
+    /// A text; or a file of a picture or a recording, where the task is about one.
     #[arg(required_unless_present = "chat", conflicts_with = "chat")]
-    prompt: Option<String>,
+    input: Option<String>,
     /// OpenAI-style messages, [{"role": "user", "content": "…"}], as JSON or a file of it.
     #[arg(long, value_name = "JSON|FILE")]
     chat: Option<String>,
     /// Where to run: native:cpu, native:wgpu, or chrome, firefox, safari, edge with :webgpu or :wasm.
     #[arg(long, default_value = "native:cpu")]
     target: Target,
+    /// What to do.
     #[arg(long, value_enum, default_value_t = Task::Generate)]
     task: Task,
+    #[command(flatten)]
+    asked: Asked,
     /// Tokens to generate at most.
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
@@ -49,6 +59,7 @@ pub(crate) struct Run {
     ignore_eos: bool,
     #[arg(long)]
     temperature: Option<f32>,
+    /// Tokens to draw from; for classify and fill-mask, answers to give (5 without it).
     #[arg(long)]
     top_k: Option<usize>,
     #[arg(long)]
@@ -73,6 +84,77 @@ pub(crate) struct Run {
 enum Task {
     Generate,
     Embed,
+    Classify,
+    Detect,
+    #[value(alias = "zeroShot")]
+    ZeroShot,
+    #[value(alias = "fillMask")]
+    FillMask,
+    Translate,
+    Summarize,
+}
+
+impl Task {
+    /// As the JavaScript API calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Task::Generate => "generate",
+            Task::Embed => "embed",
+            Task::Classify => "classify",
+            Task::Detect => "detect",
+            Task::ZeroShot => "zeroShot",
+            Task::FillMask => "fillMask",
+            Task::Translate => "translate",
+            Task::Summarize => "summarize",
+        }
+    }
+
+    fn makes_text(self) -> bool {
+        matches!(self, Task::Generate | Task::Translate | Task::Summarize)
+    }
+}
+
+/// What some tasks may be told beside their input.
+#[derive(Args, Default)]
+struct Asked {
+    /// For zero-shot: what the input may be, with commas between.
+    #[arg(long, value_delimiter = ',')]
+    labels: Vec<String>,
+    /// For zero-shot: a text with {} in a label's place.
+    #[arg(long, value_name = "TEXT")]
+    template: Option<String>,
+    /// For detect: the least certainty, 0 to 1 (0.5 without it).
+    #[arg(long)]
+    threshold: Option<f32>,
+    /// For translate: the language of the text, as the model's config names it.
+    #[arg(long, value_name = "LANGUAGE")]
+    from: Option<String>,
+    /// For translate: the language to translate to.
+    #[arg(long, value_name = "LANGUAGE")]
+    to: Option<String>,
+    /// For translate and summarize: what to tell the model before the text, instead of what its config says.
+    #[arg(long)]
+    prefix: Option<String>,
+}
+
+impl Asked {
+    fn instruct(&self, task: Task) -> Option<Instruct> {
+        matches!(task, Task::Translate | Task::Summarize).then(|| Instruct {
+            task: task.name().to_owned(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            prefix: self.prefix.clone(),
+        })
+    }
+
+    fn question(&self) -> AnswerJob {
+        AnswerJob {
+            labels: self.labels.clone(),
+            template: self.template.clone(),
+            threshold: self.threshold,
+            ..AnswerJob::default()
+        }
+    }
 }
 
 impl Run {
@@ -83,9 +165,10 @@ impl Run {
         let pages = launch::pages_for(&[self.target], &store).await?;
         let result = match launch::load(self.target, pages.as_ref(), &files, &self.load).await {
             Ok(mut loaded) => {
-                let result = match self.task {
-                    Task::Generate => self.generate(prompt, &mut loaded).await,
-                    Task::Embed => self.embed(&mut loaded).await,
+                let result = match (prompt, self.task) {
+                    (Some(prompt), _) => self.generate(prompt, &mut loaded).await,
+                    (None, Task::Embed) => self.embed(&mut loaded).await,
+                    (None, _) => self.answer(&mut loaded).await,
                 };
                 let head = launch::head(self.target, &files.name, &loaded.info);
                 // Ends a browser; the answer is there already.
@@ -109,17 +192,22 @@ impl Run {
         Ok(ExitCode::from(u8::from(failed)))
     }
 
-    fn prompt(&self) -> anyhow::Result<Prompt> {
-        match (&self.prompt, &self.chat) {
-            (Some(text), None) => Ok(Prompt::Text(text.clone())),
-            (None, Some(_)) if self.task == Task::Embed => bail!("--task embed wants a text"),
-            (None, Some(chat)) => Ok(Prompt::Messages(messages(chat)?)),
-            _ => bail!("give a prompt or --chat"),
+    /// What to go on from, for tasks that make text.
+    fn prompt(&self) -> anyhow::Result<Option<Prompt>> {
+        match (&self.input, &self.chat) {
+            (Some(_), None) if !self.task.makes_text() => Ok(None),
+            (Some(text), None) => Ok(Some(Prompt::Text(text.clone()))),
+            (None, Some(chat)) if self.task == Task::Generate => {
+                Ok(Some(Prompt::Messages(messages(chat)?)))
+            }
+            (None, Some(_)) => bail!("--chat is for --task generate"),
+            _ => bail!("give an input or --chat"),
         }
     }
 
     async fn generate(&self, prompt: Prompt, loaded: &mut Loaded<'_>) -> Result<Value, RunError> {
-        let plain = matches!(prompt, Prompt::Text(_));
+        // An answer to an instruction ends where the model says.
+        let plain = matches!(prompt, Prompt::Text(_)) && self.task == Task::Generate;
         let default = Sampling::default();
         let job = GenerateJob {
             prompt,
@@ -136,6 +224,7 @@ impl Run {
             },
             stop: self.stop.clone(),
             ignore_eos: self.ignore_eos || (self.greedy && plain && !self.stop_at_eos),
+            instruct: self.asked.instruct(self.task),
         };
         let status = Status::new(self.target);
         let json = self.json;
@@ -155,8 +244,8 @@ impl Run {
     }
 
     async fn embed(&self, loaded: &mut Loaded<'_>) -> Result<Value, RunError> {
-        let texts = vec![self.prompt.clone().unwrap_or_default()];
-        let answer = loaded.runner.embed(&EmbedJob { texts }).await?;
+        let (texts, files) = self.given(false)?;
+        let answer = loaded.runner.embed(&EmbedJob { texts, files }).await?;
         let elapsed = answer.elapsed_ms;
         match answer.embeddings.into_iter().next() {
             Some(one) => Ok(json!({
@@ -171,11 +260,50 @@ impl Run {
         }
     }
 
+    async fn answer(&self, loaded: &mut Loaded<'_>) -> Result<Value, RunError> {
+        let must_be_file = matches!(self.task, Task::Detect | Task::ZeroShot);
+        let (texts, files) = self.given(must_be_file)?;
+        let job = AnswerJob {
+            task: self.task.name().to_owned(),
+            texts,
+            files,
+            top_k: self.top_k,
+            ..self.asked.question()
+        };
+        let result = loaded.runner.answer(&job).await?;
+        let answer = result.answers.into_iter().next();
+        Ok(json!({
+            "answer": answer.unwrap_or_default(),
+            "elapsed_ms": result.elapsed_ms,
+        }))
+    }
+
+    /// The input as a text or as a file.
+    fn given(&self, must_be_file: bool) -> Result<(Vec<String>, Vec<InputFile>), RunError> {
+        let input = self.input.clone().unwrap_or_default();
+        let may_be_file = self.task != Task::FillMask;
+        if must_be_file || may_be_file && Path::new(&input).is_file() {
+            let data = std::fs::read(&input);
+            let data = data.map_err(|error| RunError::error("input", format!("{input}: {error}")));
+            return Ok((
+                Vec::new(),
+                vec![InputFile {
+                    name: input,
+                    data: data?,
+                }],
+            ));
+        }
+        Ok((vec![input], Vec::new()))
+    }
+
     /// What a person wants to know after the text: where it ran and how fast.
     fn tell(&self, answer: &Value) {
         if self.task == Task::Embed {
             println!("{}", answer["embedding"]);
             return;
+        }
+        if !self.task.makes_text() {
+            return tell_answer(&answer["answer"], "");
         }
         println!();
         let number = |name: &str| {
@@ -194,6 +322,32 @@ impl Run {
             number("decode_tokens_per_second"),
             number("time_to_first_token_ms"),
         );
+    }
+}
+
+/// A line for each thing that the answer says; indented within the answer to one of several masks.
+fn tell_answer(answer: &Value, indent: &str) {
+    for (number, one) in answer.as_array().into_iter().flatten().enumerate() {
+        if one.is_array() {
+            println!("mask {}:", number + 1);
+            tell_answer(one, "  ");
+            continue;
+        }
+        let text = |name: &str| one[name].as_str().map(shown);
+        let name = match (text("label"), text("token")) {
+            (Some(label), Some(token)) => format!("{token}: {label}"),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => continue,
+        };
+        let edges = ["xmin", "ymin", "xmax", "ymax"].map(|edge| one["box"][edge].as_f64());
+        let place = match edges {
+            [Some(left), Some(top), Some(right), Some(bottom)] => {
+                format!(" at {left:.0},{top:.0} to {right:.0},{bottom:.0}")
+            }
+            _ => String::new(),
+        };
+        let score = one["score"].as_f64().unwrap_or(f64::NAN);
+        println!("{indent}{score:.3} {name}{place}");
     }
 }
 

@@ -184,6 +184,7 @@ impl FolderReference {
                 sampling: Sampling::greedy(),
                 stop: vec![],
                 ignore_eos: true,
+                instruct: None,
             };
             let ids = runner.generate(&job, &|_| {}).await?.ids;
             findings

@@ -115,7 +115,12 @@ impl KnownReference {
             }
             KnownReference::Embed(sentences) => {
                 let texts = sentences.iter().map(|s| s.text.clone()).collect();
-                let answer = runner.embed(&EmbedJob { texts }).await?;
+                let answer = runner
+                    .embed(&EmbedJob {
+                        texts,
+                        ..EmbedJob::default()
+                    })
+                    .await?;
                 for (i, sentence) in sentences.iter().enumerate() {
                     let Some(got) = answer.embeddings.get(i) else {
                         findings.rows.push(missing(&format!("embedding {i}")));
@@ -154,6 +159,7 @@ impl Continuation {
             sampling: Sampling::greedy(),
             stop: vec![],
             ignore_eos: true,
+            instruct: None,
         };
         let generated = runner.generate(&job, &|_| {}).await?;
         let name = format!("prompt_ids {i}");
