@@ -53,6 +53,15 @@ impl Checkpoint {
         self.tensors.get(name)
     }
 
+    /// Adds a tensor of another name than those it has.
+    #[inline(never)]
+    pub(crate) fn add(&mut self, entry: TensorEntry) -> Result<(), Fault> {
+        match self.tensors.insert(entry.name.clone(), entry) {
+            Some(_) => Err(Fault::DuplicateTensor),
+            None => Ok(()),
+        }
+    }
+
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }

@@ -18,6 +18,8 @@ pub struct FormatError {
 }
 
 impl FormatError {
+    #[cold]
+    #[inline(never)]
     pub(crate) fn new(file: &str, fault: Fault) -> FormatError {
         FormatError {
             file: file.to_owned(),
@@ -27,16 +29,22 @@ impl FormatError {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn at(mut self, offset: u64) -> FormatError {
         self.offset = Some(offset);
         self
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn tensor(mut self, name: &str) -> FormatError {
         self.tensor = Some(name.to_owned());
         self
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn source(file: &str, error: SourceError) -> FormatError {
         FormatError::new(file, Fault::Source(error))
     }

@@ -6,7 +6,6 @@
 //! specification asks, tensors cover the data without overlap, hole or rest.
 
 use std::borrow::Cow;
-use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde::Deserialize;
@@ -55,12 +54,7 @@ fn parse_header(prefix: &[u8], file_len: u64, file: &str) -> Result<Checkpoint, 
     for (name, tensor) in &header.tensors {
         let failed = |fault| FormatError::new(file, fault).tensor(name);
         let entry = entry(name, tensor, data_begin, file_len).map_err(failed)?;
-        match checkpoint.tensors.entry(name.to_string()) {
-            Entry::Occupied(_) => return Err(failed(Fault::DuplicateTensor).into()),
-            Entry::Vacant(place) => {
-                place.insert(entry);
-            }
-        }
+        checkpoint.add(entry).map_err(failed)?;
     }
     covers(&checkpoint, data_begin, file_len)?;
     Ok(checkpoint)

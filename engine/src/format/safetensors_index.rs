@@ -88,7 +88,8 @@ impl ShardIndex {
                 FormatError::new(&self.name, Fault::NotInShard { shard }).tensor(name)
             })?;
             let entry = super::TensorEntry { file, ..entry };
-            checkpoint.tensors.insert(name.clone(), entry);
+            let failed = |fault| FormatError::new(&self.name, fault).tensor(name);
+            checkpoint.add(entry).map_err(failed)?;
         }
         checkpoint.metadata = headers
             .into_iter()

@@ -12,6 +12,9 @@ use super::{Dim, Graph, GraphError, Node, NodeId, Shape, Source, Value, ValueId}
 use crate::tensor::{DataType, ElementType, Tensor};
 
 /// Builds a [`Graph`] in topological order.
+///
+/// Its methods are not inlined: models call them thousands of times over, and once each at load, so that code that
+/// is small is worth more than code that is fast.
 #[derive(Default)]
 pub struct GraphBuilder {
     graph: Graph,
@@ -69,6 +72,7 @@ impl GraphBuilder {
     }
 
     /// A small constant carried by the graph.
+    #[inline(never)]
     pub fn constant(&mut self, tensor: Tensor) -> ValueId {
         self.shared_constant(Rc::new(tensor))
     }
@@ -79,6 +83,7 @@ impl GraphBuilder {
     }
 
     /// A number, as an f32 constant without dimensions.
+    #[inline(never)]
     pub fn number(&mut self, value: f32) -> Built {
         Ok(self.constant(Tensor::from_f32(&[], &[value])?))
     }
@@ -97,6 +102,7 @@ impl GraphBuilder {
     }
 
     /// Adds a node of any operator.
+    #[inline(never)]
     pub fn op(&mut self, op: Op, inputs: &[ValueId]) -> Built {
         let described: Vec<Described> = inputs
             .iter()
@@ -119,26 +125,32 @@ impl GraphBuilder {
         Ok(output)
     }
 
+    #[inline(never)]
     pub fn unary(&mut self, op: Unary, x: ValueId) -> Built {
         self.op(Op::Unary(op), &[x])
     }
 
+    #[inline(never)]
     pub fn binary(&mut self, op: Binary, a: ValueId, b: ValueId) -> Built {
         self.op(Op::Binary(op), &[a, b])
     }
 
+    #[inline(never)]
     pub fn add_values(&mut self, a: ValueId, b: ValueId) -> Built {
         self.binary(Binary::Add, a, b)
     }
 
+    #[inline(never)]
     pub fn mul(&mut self, a: ValueId, b: ValueId) -> Built {
         self.binary(Binary::Mul, a, b)
     }
 
+    #[inline(never)]
     pub fn compare(&mut self, op: Compare, a: ValueId, b: ValueId) -> Built {
         self.op(Op::Compare(op), &[a, b])
     }
 
+    #[inline(never)]
     pub fn cast(&mut self, x: ValueId, to: DataType) -> Built {
         if self.element(x) == ElementType::Plain(to) {
             return Ok(x);
@@ -146,6 +158,7 @@ impl GraphBuilder {
         self.op(Op::Cast { to }, &[x])
     }
 
+    #[inline(never)]
     pub fn reduce(
         &mut self,
         kind: ReduceKind,
@@ -164,11 +177,13 @@ impl GraphBuilder {
         )
     }
 
+    #[inline(never)]
     pub fn softmax(&mut self, x: ValueId, axis: usize) -> Built {
         self.op(Op::Softmax { axis }, &[x])
     }
 
     /// Normalizes over the last dimension.
+    #[inline(never)]
     pub fn layer_normalization(
         &mut self,
         x: ValueId,
@@ -188,10 +203,12 @@ impl GraphBuilder {
         )
     }
 
+    #[inline(never)]
     pub fn rms_normalization(&mut self, x: ValueId, scale: ValueId, epsilon: f32) -> Built {
         self.op(Op::RmsNormalization { epsilon }, &[x, scale])
     }
 
+    #[inline(never)]
     pub fn cumulative_sum(&mut self, x: ValueId, axis: usize) -> Built {
         self.op(
             Op::CumulativeSum(CumulativeSum {
@@ -204,6 +221,7 @@ impl GraphBuilder {
     }
 
     /// `x [batch, channels, height, width]` by `filter [outputs, channels / groups, height, width]`.
+    #[inline(never)]
     pub fn conv2d(
         &mut self,
         x: ValueId,
@@ -224,6 +242,7 @@ impl GraphBuilder {
         )
     }
 
+    #[inline(never)]
     pub fn pool2d(
         &mut self,
         kind: PoolKind,
@@ -234,11 +253,13 @@ impl GraphBuilder {
         self.op(Op::Pool2d(Pool2d { kind, size, window }), &[x])
     }
 
+    #[inline(never)]
     pub fn matmul(&mut self, a: ValueId, b: ValueId) -> Built {
         self.op(Op::Matmul, &[a, b])
     }
 
     /// `x · weightᵀ (+ bias)`
+    #[inline(never)]
     pub fn block_matmul(&mut self, x: ValueId, weight: ValueId, bias: Option<ValueId>) -> Built {
         let mut inputs = vec![x, weight];
         inputs.extend(bias);
@@ -250,6 +271,7 @@ impl GraphBuilder {
         )
     }
 
+    #[inline(never)]
     pub fn reshape(&mut self, x: ValueId, shape: Shape) -> Built {
         if self.shape(x) == shape.as_slice() {
             return Ok(x);
@@ -257,16 +279,19 @@ impl GraphBuilder {
         self.op(Op::Reshape { shape }, &[x])
     }
 
+    #[inline(never)]
     pub fn transpose(&mut self, x: ValueId, permutation: &[usize]) -> Built {
         let permutation = permutation.to_vec();
         self.op(Op::Transpose { permutation }, &[x])
     }
 
+    #[inline(never)]
     pub fn concat(&mut self, values: &[ValueId], axis: usize) -> Built {
         self.op(Op::Concat { axis }, values)
     }
 
     /// `x` limited to `start..start+size` on one axis.
+    #[inline(never)]
     pub fn slice_axis(&mut self, x: ValueId, axis: usize, start: Dim, size: Dim) -> Built {
         let mut sizes = self.shape(x).to_vec();
         let rank = sizes.len();
@@ -290,6 +315,7 @@ impl GraphBuilder {
     }
 
     /// `x` with elements added on one axis.
+    #[inline(never)]
     pub fn pad_axis(
         &mut self,
         x: ValueId,
@@ -313,6 +339,7 @@ impl GraphBuilder {
         )
     }
 
+    #[inline(never)]
     pub fn expand(&mut self, x: ValueId, shape: Shape) -> Built {
         if self.shape(x) == shape.as_slice() {
             return Ok(x);
@@ -320,6 +347,7 @@ impl GraphBuilder {
         self.op(Op::Expand { shape }, &[x])
     }
 
+    #[inline(never)]
     pub fn gather(&mut self, x: ValueId, indices: ValueId, axis: usize) -> Built {
         self.op(
             Op::Gather {
@@ -331,11 +359,13 @@ impl GraphBuilder {
     }
 
     /// Rows of an embedding table of any element type, in f32.
+    #[inline(never)]
     pub fn embedding(&mut self, table: ValueId, indices: ValueId) -> Built {
         let decode = self.element(table) != ElementType::F32;
         self.op(Op::Gather { axis: 0, decode }, &[table, indices])
     }
 
+    #[inline(never)]
     pub fn rotary_embedding(
         &mut self,
         x: ValueId,
@@ -351,6 +381,7 @@ impl GraphBuilder {
     }
 
     /// Attention; causal where a `position` is given.
+    #[inline(never)]
     pub fn attention(
         &mut self,
         [q, k, v]: [ValueId; 3],
@@ -371,6 +402,7 @@ impl GraphBuilder {
         )
     }
 
+    #[inline(never)]
     pub fn kv_append(&mut self, state: ValueId, new: ValueId, position: ValueId) -> Built {
         self.op(Op::KvAppend, &[state, new, position])
     }

@@ -43,11 +43,13 @@ impl Config {
             .ok_or_else(|| ConfigError::Missing(key.into()))
     }
 
+    #[inline(never)]
     pub fn str(&self, key: &str) -> Result<&str, ConfigError> {
         let value = self.need(key)?;
         value.as_str().ok_or_else(|| wrong(key, value, "a string"))
     }
 
+    #[inline(never)]
     pub fn size(&self, key: &str) -> Result<usize, ConfigError> {
         let value = self.need(key)?;
         value
@@ -57,11 +59,13 @@ impl Config {
             .ok_or_else(|| wrong(key, value, "a size from 1 to 2^31"))
     }
 
+    #[inline(never)]
     pub fn size_or(&self, key: &str, default: usize) -> Result<usize, ConfigError> {
         self.get(key).map_or(Ok(default), |_| self.size(key))
     }
 
     /// A size that nothing confirms before memory grows with it, or whose products must stay small.
+    #[inline(never)]
     pub fn size_up_to(&self, key: &str, limit: usize) -> Result<usize, ConfigError> {
         let size = self.size(key)?;
         if size <= limit {
@@ -74,6 +78,7 @@ impl Config {
         })
     }
 
+    #[inline(never)]
     pub fn f32(&self, key: &str) -> Result<f32, ConfigError> {
         let value = self.need(key)?;
         value
@@ -83,10 +88,12 @@ impl Config {
             .ok_or_else(|| wrong(key, value, "a finite number"))
     }
 
+    #[inline(never)]
     pub fn f32_or(&self, key: &str, default: f32) -> Result<f32, ConfigError> {
         self.get(key).map_or(Ok(default), |_| self.f32(key))
     }
 
+    #[inline(never)]
     pub fn bool_or(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
         match self.get(key) {
             None => Ok(default),
@@ -97,6 +104,7 @@ impl Config {
     }
 
     /// An object within the config, such as `rope_parameters`.
+    #[inline(never)]
     pub fn object(&self, key: &str) -> Result<Option<Config>, ConfigError> {
         match self.get(key) {
             None => Ok(None),
@@ -106,6 +114,7 @@ impl Config {
     }
 
     /// A list of one size or more, as convolutions have a layer.
+    #[inline(never)]
     pub fn sizes(&self, key: &str, limit: usize) -> Result<Vec<usize>, ConfigError> {
         const MOST: usize = 64;
         let value = self.need(key)?;
@@ -123,6 +132,7 @@ impl Config {
     }
 
     /// Token ids given as one number or a list of them.
+    #[inline(never)]
     pub fn ids(&self, key: &str) -> Result<Vec<u32>, ConfigError> {
         let one = |value: &Value| {
             value
@@ -158,6 +168,8 @@ pub(super) fn shown(value: &str) -> String {
     text
 }
 
+#[cold]
+#[inline(never)]
 pub(super) fn wrong(key: &str, got: &Value, wanted: &'static str) -> ConfigError {
     ConfigError::Value {
         key: key.into(),

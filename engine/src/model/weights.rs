@@ -43,6 +43,7 @@ impl<'a> Weights<'a> {
     }
 
     /// A matrix of any float or block type, `[rows, columns]`.
+    #[inline(never)]
     pub fn matrix(
         &self,
         b: &mut GraphBuilder,
@@ -55,6 +56,7 @@ impl<'a> Weights<'a> {
     }
 
     /// A vector in f32 (f16 and bf16 ones are cast).
+    #[inline(never)]
     pub fn vector(
         &self,
         b: &mut GraphBuilder,
@@ -67,6 +69,7 @@ impl<'a> Weights<'a> {
     }
 
     /// A vector that not every checkpoint has.
+    #[inline(never)]
     pub fn optional_vector(
         &self,
         b: &mut GraphBuilder,
@@ -94,6 +97,7 @@ impl<'a> Weights<'a> {
 
     /// A filter that the checkpoint has as `stored`, as the four dimensions that `conv2d` takes: one over time,
     /// `[outputs, inputs, kernel]`, gets a height of 1. A graph may group a weight's elements in another shape than the file.
+    #[inline(never)]
     pub fn filter(
         &self,
         b: &mut GraphBuilder,
@@ -109,6 +113,7 @@ impl<'a> Weights<'a> {
     }
 
     /// A tensor of any shape in f32 (f16 and bf16 ones are cast).
+    #[inline(never)]
     pub fn tensor(
         &self,
         b: &mut GraphBuilder,
@@ -125,18 +130,19 @@ impl<'a> Weights<'a> {
         b: &mut GraphBuilder,
         name: &str,
         shape: &[usize],
-        fits: impl Fn(ElementType) -> bool,
+        fits: fn(ElementType) -> bool,
     ) -> Result<ValueId, ModelError> {
         self.add_as(b, name, shape, shape, fits)
     }
 
+    #[inline(never)]
     fn add_as(
         &self,
         b: &mut GraphBuilder,
         name: &str,
         stored: &[usize],
         shape: &[usize],
-        fits: impl Fn(ElementType) -> bool,
+        fits: fn(ElementType) -> bool,
     ) -> Result<ValueId, ModelError> {
         let mut name = self.full(name);
         if !self.checkpoint.contains(&name)

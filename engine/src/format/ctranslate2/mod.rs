@@ -243,10 +243,8 @@ impl<'a> Walk<'a> {
                 bytes: got,
             };
             for entry in names::hugging_face(entry).map_err(|fault| named(fault, offset))? {
-                let name = entry.name.clone();
-                if self.checkpoint.tensors.insert(name, entry).is_some() {
-                    return Err(named(Fault::DuplicateTensor, offset));
-                }
+                let added = self.checkpoint.add(entry);
+                added.map_err(|fault| named(fault, offset))?;
             }
         }
         self.at = needed;

@@ -12,8 +12,6 @@ mod pickle;
 mod tests;
 mod zip;
 
-use std::collections::btree_map::Entry;
-
 use super::checkpoint::{Checkpoint, TensorEntry};
 use super::error::{Fault, FormatError};
 use super::layout::{checked_range, checked_shape};
@@ -64,12 +62,7 @@ pub async fn read_header(source: &dyn ByteSource) -> Result<Checkpoint, FormatEr
         room = room
             .checked_sub(entry.bytes.max(1))
             .ok_or_else(|| failed(Fault::Pickle("its tensors share storages too often")))?;
-        match checkpoint.tensors.entry(tensor.name.to_owned()) {
-            Entry::Occupied(_) => return Err(failed(Fault::DuplicateTensor)),
-            Entry::Vacant(place) => {
-                place.insert(entry);
-            }
-        }
+        checkpoint.add(entry).map_err(failed)?;
     }
     Ok(checkpoint)
 }

@@ -30,13 +30,13 @@ pub(super) struct Tensor<'a> {
 /// What is wrong, and where in the pickle.
 pub(super) struct PickleError {
     at: usize,
-    fault: Fault,
+    fault: Box<Fault>,
 }
 
 impl PickleError {
     /// The error of a file whose byte `begin` is the pickle's first.
     pub(super) fn of(self, file: &str, begin: u64) -> FormatError {
-        FormatError::new(file, self.fault).at(begin + self.at as u64)
+        FormatError::new(file, *self.fault).at(begin + self.at as u64)
     }
 }
 
@@ -111,24 +111,33 @@ struct Machine<'a> {
     things: Vec<Thing<'a>>,
 }
 
-const ENDS: Fault = Fault::Pickle("it ends too early");
-const EMPTY: Fault = Fault::Pickle("it takes more from its stack than there is");
-const KIND: Fault = Fault::Pickle("a value is of another kind than a state dict has there");
-const LARGE: Fault = Fault::Pickle("it is larger than a state dict is");
+/// Boxed and made in one place: there are many ways to be wrong, and code for them is paid for with every page.
+type Wrong = Box<Fault>;
+
+const ENDS: &str = "it ends too early";
+const EMPTY: &str = "it takes more from its stack than there is";
+const KIND: &str = "a value is of another kind than a state dict has there";
+const LARGE: &str = "it is larger than a state dict is";
+
+#[cold]
+#[inline(never)]
+fn wrong(why: &'static str) -> Wrong {
+    Box::new(Fault::Pickle(why))
+}
 
 impl<'a> Machine<'a> {
     /// Reads to the end; the last value is what was pickled.
-    fn run(&mut self) -> Result<Value<'a>, Fault> {
+    fn run(&mut self) -> Result<Value<'a>, Wrong> {
         loop {
             if self.stack.len() > MOST || self.memo.len() > MOST || self.things.len() > MOST {
-                return Err(LARGE);
+                return Err(wrong(LARGE));
             }
             let opcode = self.number(1)? as u8;
             match opcode {
                 // PROTO
                 0x80 => {
                     if !(2..=5).contains(&self.number(1)?) {
-                        return Err(Fault::Pickle("its protocol is not one of 2 to 5"));
+                        return Err(wrong("its protocol is not one of 2 to 5"));
                     }
                 }
                 // FRAME
@@ -139,7 +148,7 @@ impl<'a> Machine<'a> {
                 b'.' => return self.pop(),
                 b'(' => {
                     if self.marks.len() >= MOST {
-                        return Err(LARGE);
+                        return Err(wrong(LARGE));
                     }
                     self.marks.push(self.stack.len());
                 }
@@ -192,7 +201,7 @@ impl<'a> Machine<'a> {
                 b'q' => self.remember(1)?,
                 b'r' => self.remember(4)?,
                 0x94 => {
-                    let top = *self.stack.last().ok_or(EMPTY)?;
+                    let top = *self.stack.last().ok_or_else(|| wrong(EMPTY))?;
                     self.memo.push(top);
                 }
                 // BINGET, LONG_BINGET
@@ -206,7 +215,7 @@ impl<'a> Machine<'a> {
                 0x93 => {
                     let names = self.pop_many(2)?;
                     let [Value::Text(module), Value::Text(name)] = names[..] else {
-                        return Err(KIND);
+                        return Err(wrong(KIND));
                     };
                     self.global(module, name)?;
                 }
@@ -216,34 +225,39 @@ impl<'a> Machine<'a> {
                 b'b' => {
                     // Attributes of an OrderedDict: a state dict has the versions of its modules.
                     self.pop()?;
-                    self.dict(*self.stack.last().ok_or(EMPTY)?)?;
+                    self.dict(*self.stack.last().ok_or_else(|| wrong(EMPTY))?)?;
                 }
-                other => return Err(Fault::Opcode(other)),
+                other => return Err(Box::new(Fault::Opcode(other))),
             }
         }
     }
 
-    fn take(&mut self, count: u64) -> Result<&'a [u8], Fault> {
-        let count = usize::try_from(count).map_err(|_| ENDS)?;
-        let (taken, _) = self.pickle[self.at..].split_at_checked(count).ok_or(ENDS)?;
+    #[inline(never)]
+    fn take(&mut self, count: u64) -> Result<&'a [u8], Wrong> {
+        let count = usize::try_from(count).map_err(|_| wrong(ENDS))?;
+        let (taken, _) = self.pickle[self.at..]
+            .split_at_checked(count)
+            .ok_or_else(|| wrong(ENDS))?;
         self.at += count;
         Ok(taken)
     }
 
     /// A little-endian number of up to 8 bytes.
-    fn number(&mut self, bytes: u64) -> Result<u64, Fault> {
+    #[inline(never)]
+    fn number(&mut self, bytes: u64) -> Result<u64, Wrong> {
         let bytes = self.take(bytes)?;
         Ok(bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)))
     }
 
-    fn int(&mut self, bytes: u64) -> Result<(), Fault> {
+    #[inline(never)]
+    fn int(&mut self, bytes: u64) -> Result<(), Wrong> {
         let int = self.number(bytes)? as i64;
         self.stack.push(Value::Int(int));
         Ok(())
     }
 
     /// LONG1: two's complement in as many bytes as a byte says.
-    fn long(&mut self) -> Result<(), Fault> {
+    fn long(&mut self) -> Result<(), Wrong> {
         let size = self.number(1)?;
         if size > 8 {
             // Larger than anything that counts; an error where it is used.
@@ -258,92 +272,108 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn text(&mut self, bytes: u64) -> Result<(), Fault> {
+    #[inline(never)]
+    fn text(&mut self, bytes: u64) -> Result<(), Wrong> {
         let bytes = self.number(bytes)?;
         let text = self.take(bytes)?;
-        let text = std::str::from_utf8(text).map_err(|_| Fault::Utf8("a text of the pickle"))?;
+        let text =
+            std::str::from_utf8(text).map_err(|_| Box::new(Fault::Utf8("a text of the pickle")))?;
         self.stack.push(Value::Text(text));
         Ok(())
     }
 
-    fn line(&mut self) -> Result<&'a str, Fault> {
+    #[inline(never)]
+    fn line(&mut self) -> Result<&'a str, Wrong> {
         let rest = &self.pickle[self.at..];
-        let end = rest.iter().position(|&b| b == b'\n').ok_or(ENDS)?;
+        let end = rest
+            .iter()
+            .position(|&b| b == b'\n')
+            .ok_or_else(|| wrong(ENDS))?;
         self.at += end + 1;
-        std::str::from_utf8(&rest[..end]).map_err(|_| Fault::Utf8("a name of the pickle"))
+        std::str::from_utf8(&rest[..end]).map_err(|_| Box::new(Fault::Utf8("a name of the pickle")))
     }
 
+    #[inline(never)]
     fn make(&mut self, thing: Thing<'a>) {
         // `run` holds their number far below this type's end.
         self.stack.push(Value::Thing(self.things.len() as u32));
         self.things.push(thing);
     }
 
-    fn thing(&self, value: Value<'a>) -> Result<&Thing<'a>, Fault> {
+    #[inline(never)]
+    fn thing(&self, value: Value<'a>) -> Result<&Thing<'a>, Wrong> {
         let Value::Thing(at) = value else {
-            return Err(KIND);
+            return Err(wrong(KIND));
         };
-        self.things.get(at as usize).ok_or(KIND)
+        self.things.get(at as usize).ok_or_else(|| wrong(KIND))
     }
 
-    fn items(&self, value: Value<'a>) -> Result<&[Value<'a>], Fault> {
+    #[inline(never)]
+    fn items(&self, value: Value<'a>) -> Result<&[Value<'a>], Wrong> {
         match self.thing(value)? {
             Thing::Tuple(items) => Ok(items),
-            _ => Err(KIND),
+            _ => Err(wrong(KIND)),
         }
     }
 
-    fn dict(&self, value: Value<'a>) -> Result<&[(Value<'a>, Value<'a>)], Fault> {
+    #[inline(never)]
+    fn dict(&self, value: Value<'a>) -> Result<&[(Value<'a>, Value<'a>)], Wrong> {
         match self.thing(value)? {
             Thing::Dict(pairs) => Ok(pairs),
-            _ => Err(KIND),
+            _ => Err(wrong(KIND)),
         }
     }
 
     /// Nothing is taken from below the last mark.
-    fn pop_many(&mut self, count: usize) -> Result<Vec<Value<'a>>, Fault> {
+    #[inline(never)]
+    fn pop_many(&mut self, count: usize) -> Result<Vec<Value<'a>>, Wrong> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.len().checked_sub(count) {
             Some(height) if height >= floor => Ok(self.stack.split_off(height)),
-            _ => Err(EMPTY),
+            _ => Err(wrong(EMPTY)),
         }
     }
 
-    fn pop(&mut self) -> Result<Value<'a>, Fault> {
+    #[inline(never)]
+    fn pop(&mut self) -> Result<Value<'a>, Wrong> {
         Ok(self.pop_many(1)?[0])
     }
 
-    fn pop_to_mark(&mut self) -> Result<Vec<Value<'a>>, Fault> {
-        let height = self.marks.pop().ok_or(EMPTY)?;
+    #[inline(never)]
+    fn pop_to_mark(&mut self) -> Result<Vec<Value<'a>>, Wrong> {
+        let height = self.marks.pop().ok_or_else(|| wrong(EMPTY))?;
         Ok(self.stack.split_off(height))
     }
 
-    fn tuple(&mut self, count: usize) -> Result<(), Fault> {
+    #[inline(never)]
+    fn tuple(&mut self, count: usize) -> Result<(), Wrong> {
         let items = self.pop_many(count)?;
         self.make(Thing::Tuple(items));
         Ok(())
     }
 
-    fn set(&mut self, items: &[Value<'a>]) -> Result<(), Fault> {
+    #[inline(never)]
+    fn set(&mut self, items: &[Value<'a>]) -> Result<(), Wrong> {
         let Some(&Value::Thing(at)) = self.stack.last() else {
-            return Err(KIND);
+            return Err(wrong(KIND));
         };
         let Some(Thing::Dict(pairs)) = self.things.get_mut(at as usize) else {
-            return Err(KIND);
+            return Err(wrong(KIND));
         };
         pairs.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
         if pairs.len() > MOST {
-            return Err(LARGE);
+            return Err(wrong(LARGE));
         }
         Ok(())
     }
 
-    fn remember(&mut self, bytes: u64) -> Result<(), Fault> {
+    #[inline(never)]
+    fn remember(&mut self, bytes: u64) -> Result<(), Wrong> {
         let at = self.number(bytes)? as usize;
-        let top = *self.stack.last().ok_or(EMPTY)?;
+        let top = *self.stack.last().ok_or_else(|| wrong(EMPTY))?;
         // They are numbered as they come.
         if at > self.memo.len() {
-            return Err(Fault::Pickle("its memo has holes"));
+            return Err(wrong("its memo has holes"));
         }
         match self.memo.get_mut(at) {
             Some(place) => *place = top,
@@ -352,33 +382,34 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn recall(&mut self, bytes: u64) -> Result<(), Fault> {
+    #[inline(never)]
+    fn recall(&mut self, bytes: u64) -> Result<(), Wrong> {
         let at = self.number(bytes)? as usize;
         let value = *self
             .memo
             .get(at)
-            .ok_or(Fault::Pickle("it recalls what it has not had"))?;
+            .ok_or_else(|| wrong("it recalls what it has not had"))?;
         self.stack.push(value);
         Ok(())
     }
 
-    fn global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
+    fn global(&mut self, module: &str, name: &str) -> Result<(), Wrong> {
         let callable = match (module, name) {
             ("collections", "OrderedDict") => Callable::OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2") => Callable::RebuildTensor,
             ("torch._utils", "_rebuild_parameter") => Callable::RebuildParameter,
             ("torch", name) => match storage_type(name) {
                 Some(data_type) => Callable::Storage(data_type),
-                None => return Err(Fault::Global(format!("{module}.{name}"))),
+                None => return Err(global(module, name)),
             },
-            _ => return Err(Fault::Global(format!("{module}.{name}"))),
+            _ => return Err(global(module, name)),
         };
         self.stack.push(Value::Callable(callable));
         Ok(())
     }
 
     /// `('storage', type, key, where it was, elements)`
-    fn storage(&mut self) -> Result<(), Fault> {
+    fn storage(&mut self) -> Result<(), Wrong> {
         let id = self.pop()?;
         let [
             Value::Text("storage"),
@@ -388,7 +419,7 @@ impl<'a> Machine<'a> {
             elements,
         ] = *self.items(id)?
         else {
-            return Err(KIND);
+            return Err(wrong(KIND));
         };
         let elements = size(elements)?;
         self.make(Thing::Storage {
@@ -399,10 +430,10 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn reduce(&mut self) -> Result<(), Fault> {
+    fn reduce(&mut self) -> Result<(), Wrong> {
         let called = self.pop_many(2)?;
         let Value::Callable(callable) = called[0] else {
-            return Err(KIND);
+            return Err(wrong(KIND));
         };
         let arguments = self.items(called[1])?;
         match (callable, arguments) {
@@ -412,13 +443,13 @@ impl<'a> Machine<'a> {
                 Callable::RebuildTensor,
                 &[Value::Thing(storage), offset, shape, strides, _, _, ..],
             ) => {
-                let sizes = |value| -> Result<Vec<u64>, Fault> {
+                let sizes = |value| -> Result<Vec<u64>, Wrong> {
                     self.items(value)?.iter().map(|&item| size(item)).collect()
                 };
                 let offset = size(offset)?;
                 let (shape, strides) = (sizes(shape)?, sizes(strides)?);
                 if shape.len() > RANK_LIMIT || shape.len() != strides.len() {
-                    return Err(KIND);
+                    return Err(wrong(KIND));
                 }
                 self.make(Thing::Tensor {
                     storage,
@@ -431,13 +462,13 @@ impl<'a> Machine<'a> {
             (Callable::RebuildParameter, &[tensor @ Value::Thing(_), _, _]) => {
                 self.stack.push(tensor);
             }
-            _ => return Err(KIND),
+            _ => return Err(wrong(KIND)),
         }
         Ok(())
     }
 
     /// The tensors of a dictionary; what else it has does not matter.
-    fn tensors(&self, root: Value<'a>) -> Result<Vec<Tensor<'a>>, Fault> {
+    fn tensors(&self, root: Value<'a>) -> Result<Vec<Tensor<'a>>, Wrong> {
         let mut tensors = Vec::new();
         for &(key, value) in self.dict(root)? {
             let Ok(Thing::Tensor {
@@ -458,7 +489,7 @@ impl<'a> Machine<'a> {
                 },
             ) = (key, self.thing(Value::Thing(*storage))?)
             else {
-                return Err(KIND);
+                return Err(wrong(KIND));
             };
             tensors.push(Tensor {
                 name,
@@ -471,17 +502,24 @@ impl<'a> Machine<'a> {
             });
         }
         if tensors.is_empty() {
-            return Err(Fault::Pickle("there is no tensor in its dictionary"));
+            return Err(wrong("there is no tensor in its dictionary"));
         }
         Ok(tensors)
     }
 }
 
-fn size(value: Value<'_>) -> Result<u64, Fault> {
+#[inline(never)]
+fn size(value: Value<'_>) -> Result<u64, Wrong> {
     match value {
-        Value::Int(int) => u64::try_from(int).map_err(|_| KIND),
-        _ => Err(KIND),
+        Value::Int(int) => u64::try_from(int).map_err(|_| wrong(KIND)),
+        _ => Err(wrong(KIND)),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn global(module: &str, name: &str) -> Wrong {
+    Box::new(Fault::Global(format!("{module}.{name}")))
 }
 
 fn storage_type(name: &str) -> Option<DataType> {

@@ -94,9 +94,8 @@ pub(super) async fn open(source: &dyn ByteSource) -> Result<Archive, FormatError
         {
             return Err(failed(Fault::Zip("it has several data.pkl")));
         }
-        if entries.tensors.insert(name.clone(), entry).is_some() {
-            return Err(failed(Fault::Zip("two entries have one name")).tensor(&name));
-        }
+        let twice = |_| failed(Fault::Zip("two entries have one name")).tensor(&name);
+        entries.add(entry).map_err(twice)?;
     }
     for entry in entries.tensors.values_mut() {
         let local = bytes(source, entry.offset, 30).await?;
