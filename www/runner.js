@@ -72,7 +72,7 @@ function abort(id) {
   jobs.get(id)?.controller.abort();
 }
 
-const kinds = { load: loadModel, generate, score, embed, answer, forward, dispose };
+const kinds = { load: loadModel, generate, score, embed, answer, forward, transcribe, dispose };
 
 async function run(job, entry) {
   if (!Object.hasOwn(kinds, job.kind)) throw failure("bad_job", `unknown kind of job: ${job.kind}`);
@@ -223,6 +223,40 @@ async function answer(job, entry) {
   const ask = method(job.task);
   const answers = await (job.task === "zeroShot" ? ask(inputs, job.labels ?? [], options) : ask(inputs, options));
   return { answers, elapsed_ms: performance.now() - began };
+}
+
+async function transcribe(job, entry) {
+  const transcription = method("transcribe")(new File([fromBase64(job.data)], job.name), {
+    ...(job.language ? { language: job.language } : {}),
+    task: job.translate ? "translate" : "transcribe",
+    timestamps: !job.no_timestamps,
+    conditionOnPrevious: Boolean(job.condition_on_previous),
+    signal: entry.controller.signal,
+  });
+  let count = 0;
+  let said = "";
+  for await (const { text, segment, tentative } of transcription) {
+    if (segment) count += 1;
+    said += text;
+    output.textContent = said + tentative;
+    entry.events.push({ token: { text, count } });
+  }
+  const { text, ids, segments, language, seconds, timings } = await transcription.result;
+  return {
+    text,
+    ids,
+    segments: segments.map(({ avgLogprob, noSpeechProb, compressionRatio, ...segment }) => ({
+      ...segment,
+      avg_logprob: avgLogprob,
+      no_speech_prob: noSpeechProb,
+      compression_ratio: compressionRatio,
+    })),
+    language,
+    seconds,
+    elapsed_ms: timings.compute,
+    real_time_factor: timings.compute / 1000 / seconds,
+    memory: await loaded().memory(),
+  };
 }
 
 /** Pictures or recordings, to be decoded by the package. */

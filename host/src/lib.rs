@@ -14,6 +14,7 @@ pub mod native;
 pub mod results;
 pub mod runner;
 pub mod serve;
+pub mod speech;
 pub mod store;
 pub mod target;
 #[cfg(feature = "runners")]

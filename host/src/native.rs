@@ -29,6 +29,7 @@ use crate::job::{
     ScoreResult, TensorData,
 };
 use crate::runner::{OnProgress, Progress, RunFuture, Runner};
+use crate::speech::{self, TranscribeJob, TranscribeResult};
 use crate::store::ModelFiles;
 
 /// Runs jobs on a native target.
@@ -223,6 +224,20 @@ impl Runner for NativeRunner {
                 outputs: outputs.collect(),
                 elapsed_ms: Some(milliseconds(elapsed)),
             })
+        })
+    }
+
+    fn transcribe<'a>(
+        &'a mut self,
+        job: &'a TranscribeJob,
+        progress: OnProgress<'a>,
+    ) -> RunFuture<'a, TranscribeResult> {
+        Box::pin(async move {
+            let model = self.model()?;
+            let work = speech::native(model, job.clone(), progress);
+            let (result, used) = settled(work.await)?;
+            let memory = memory(self.target == NativeTarget::Wgpu, used);
+            Ok(TranscribeResult { memory, ..result })
         })
     }
 

@@ -6,6 +6,7 @@ use crate::job::{
     AnswerJob, AnswerResult, EmbedJob, EmbedResult, ForwardJob, ForwardResult, GenerateJob,
     GenerateResult, LoadInfo, LoadOptions, RunError, ScoreJob, ScoreResult,
 };
+use crate::speech::{TranscribeJob, TranscribeResult};
 use crate::store::ModelFiles;
 
 pub type RunFuture<'a, T> = BoxFuture<'a, Result<T, RunError>>;
@@ -48,6 +49,12 @@ pub trait Runner: Send {
     fn answer<'a>(&'a mut self, job: &'a AnswerJob) -> RunFuture<'a, AnswerResult>;
 
     fn forward<'a>(&'a mut self, job: &'a ForwardJob) -> RunFuture<'a, ForwardResult>;
+
+    fn transcribe<'a>(
+        &'a mut self,
+        job: &'a TranscribeJob,
+        progress: OnProgress<'a>,
+    ) -> RunFuture<'a, TranscribeResult>;
 
     /// Frees the model, and ends the browser if there is one.
     fn dispose<'a>(&'a mut self) -> RunFuture<'a, ()>;

@@ -11,6 +11,8 @@
 //! again: it holds nothing between calls.
 #![cfg(target_arch = "wasm32")]
 
+mod transcribe;
+
 use fewbit_engine::input::audio::{AudioError, AudioPreprocessor, Resampler, mix};
 use fewbit_engine::input::image::{self, ImageError};
 use fewbit_engine::input::{ConfigError, preprocessor};

@@ -12,6 +12,7 @@ mod device;
 mod fault;
 mod file;
 mod hash;
+mod listen;
 mod message;
 mod model;
 mod panic;

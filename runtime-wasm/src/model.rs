@@ -37,8 +37,8 @@ extern "C" {
 }
 
 /// The model and what is asked of it in between.
-struct Shared {
-    model: RefCell<Model>,
+pub(crate) struct Shared {
+    pub(crate) model: RefCell<Model>,
     /// A loss of the device that came while a step was under way.
     lose_device: Cell<bool>,
     /// Bytes on the GPU when that was last seen.
@@ -46,7 +46,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn borrow_mut(&self) -> Result<std::cell::RefMut<'_, Model>, Fault> {
+    pub(crate) fn borrow_mut(&self) -> Result<std::cell::RefMut<'_, Model>, Fault> {
         let mut model = self.model.try_borrow_mut().map_err(|_| busy())?;
         if self.lose_device.take() {
             model.lose_device();
@@ -58,7 +58,7 @@ impl Shared {
 /// A loaded model. One call at a time: a second one fails while the first is under way.
 #[wasm_bindgen(js_name = Model)]
 pub struct JsModel {
-    shared: Rc<Shared>,
+    pub(crate) shared: Rc<Shared>,
 }
 
 /// Loads a model from its files. `options` is a `LoadRequest` as JSON.

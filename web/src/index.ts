@@ -26,4 +26,5 @@ export { type ErrorDetails, FewbitError, type FewbitErrorCode } from "./error.js
 export { load } from "./load.js";
 export type { Model, ModelDebug, PromptInput } from "./model.js";
 export type * from "./tasks.js";
+export type * from "./transcribe.js";
 export type * from "./types.js";

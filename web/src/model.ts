@@ -5,7 +5,7 @@ import { ChatCompletions } from "./chat.js";
 import type { WorkerClient } from "./client.js";
 import { FewbitError } from "./error.js";
 import { plainInputs } from "./input/page.js";
-import type { Calls, PlainInstruction, PlainQuestion, Prompt } from "./protocol.js";
+import type { Calls, PlainInput, PlainInstruction, PlainQuestion, Prompt } from "./protocol.js";
 import { PushStream } from "./stream.js";
 import type {
   AudioInput,
@@ -22,6 +22,7 @@ import type {
   TranslateOptions,
   ZeroShotOptions,
 } from "./tasks.js";
+import type { TranscribeOptions, TranscribeResult, Transcription, TranscriptPart } from "./transcribe.js";
 import type {
   ChatMessage,
   EmbedOptions,
@@ -235,6 +236,38 @@ export class Model {
     const { inputs, transfer } = await plainInputs(isList(input) ? input : [input]);
     const answers = await this.#client.call("answer", { question, inputs }, { signal, onEvent: onProgress, transfer });
     return (isList(input) ? answers : answers[0]) as A;
+  }
+
+  /**
+   * What is said in a sound, and when, as it is understood. Samples without a rate are taken for 16 kHz. Leaving the loop stops it;
+   * so does `signal`, with an `aborted` error.
+   *
+   * @example
+   * for await (const { text, tentative } of model.transcribe(file, { signal })) show((said += text) + tentative);
+   */
+  transcribe(audio: AudioInput | Float32Array, { signal, onProgress, ...options }: TranscribeOptions = {}): Transcription {
+    const left = new AbortController();
+    const either = signal ? AbortSignal.any([signal, left.signal]) : left.signal;
+    const parts = new PushStream<TranscriptPart>(() => left.abort());
+    const sound = audio instanceof Float32Array ? { samples: audio, sampleRate: 16_000 } : audio;
+    const start = async (): Promise<TranscribeResult> => {
+      const { inputs, transfer } = await plainInputs([sound]);
+      return this.#client.call(
+        "transcribe",
+        { input: inputs[0] as PlainInput, options: given(options) },
+        {
+          signal: either,
+          transfer,
+          onEvent: (event) => ("part" in event ? parts.push(event.part) : onProgress?.(event.progress)),
+        },
+      );
+    };
+    const result = start();
+    result.then(
+      () => parts.finish(),
+      (error: unknown) => parts.fail(error),
+    );
+    return { result, [Symbol.asyncIterator]: () => parts[Symbol.asyncIterator]() };
   }
 
   /** How likely the model holds each token of a text, given those before it. */

@@ -4,6 +4,7 @@
  */
 import type { PlainError } from "./error.js";
 import type { TaskProgress } from "./tasks.js";
+import type { TranscribeOptions, TranscribeResult, TranscriptPart } from "./transcribe.js";
 import type {
   Activations,
   Backend,
@@ -72,6 +73,9 @@ export interface PlainInstruction {
   readonly prefix?: string;
 }
 
+/** How to transcribe, without what a message cannot carry. */
+export type PlainTranscribeOptions = Omit<TranscribeOptions, "signal" | "onProgress">;
+
 /** Every call: what it takes, what it tells on the way, what it returns. */
 export interface Calls {
   load: {
@@ -98,6 +102,11 @@ export interface Calls {
     args: { readonly question: PlainQuestion; readonly inputs: readonly PlainInput[] };
     event: TaskProgress;
     result: readonly unknown[];
+  };
+  transcribe: {
+    args: { readonly input: PlainInput; readonly options: PlainTranscribeOptions };
+    event: { readonly part: TranscriptPart } | { readonly progress: TaskProgress };
+    result: TranscribeResult;
   };
   score: { args: { readonly input: Prompt }; event: never; result: Score };
   forward: {

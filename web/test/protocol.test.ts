@@ -17,6 +17,7 @@ const NONE: Handlers = {
   generate: missing,
   embed: missing,
   answer: missing,
+  transcribe: missing,
   score: missing,
   forward: missing,
   tokenize: missing,

@@ -14,6 +14,7 @@ use crate::job::{
     ScoreJob, ScoreResult,
 };
 use crate::runner::{OnProgress, Progress, RunFuture, Runner};
+use crate::speech::{TranscribeJob, TranscribeResult};
 use crate::store::ModelFiles;
 use crate::target::{Browser, BrowserBackend};
 
@@ -262,6 +263,19 @@ impl Runner for BrowserRunner<'_> {
 
     fn forward<'a>(&'a mut self, job: &'a ForwardJob) -> RunFuture<'a, ForwardResult> {
         Box::pin(async move { self.job(&Job::Forward(job.clone()), &|_| {}).await })
+    }
+
+    fn transcribe<'a>(
+        &'a mut self,
+        job: &'a TranscribeJob,
+        progress: OnProgress<'a>,
+    ) -> RunFuture<'a, TranscribeResult> {
+        Box::pin(async move {
+            let job = Job::Transcribe(job.clone());
+            let mut result: TranscribeResult = self.job(&job, progress).await?;
+            result.memory.peak_resident = self.peak();
+            Ok(result)
+        })
     }
 
     fn dispose<'a>(&'a mut self) -> RunFuture<'a, ()> {

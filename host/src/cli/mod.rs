@@ -24,6 +24,8 @@ mod run;
 mod score;
 mod serve;
 #[cfg(feature = "runners")]
+mod transcribe;
+#[cfg(feature = "runners")]
 mod verify;
 
 use std::process::ExitCode;

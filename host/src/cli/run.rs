@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::launch::{self, LoadArgs, Loaded, Status};
+use super::transcribe::{self, Speech};
 use crate::job::{
     AnswerJob, EmbedJob, GenerateJob, InputFile, Instruct, Message, Prompt, RunError, Sampling,
 };
@@ -20,11 +21,12 @@ use crate::target::Target;
 ///
 /// A plain prompt is continued as it stands; --chat goes through the model's chat template. --task says what else to do:
 /// embed (a text, picture or recording), classify (the same), detect (things in a picture), zero-shot (which of
-/// --labels fits a picture or recording), fill-mask (a text with a mask), translate and summarize (a text).
+/// --labels fits a picture or recording), fill-mask (a text with a mask), transcribe (a recording), translate and summarize (a text).
 ///
 /// With --json one object is printed: target, outcome (pass, error, unsupported, unavailable), adapter and more; and for
 /// generate, translate and summarize prompt_ids, ids, text, finish_reason, prefill_tokens_per_second,
-/// decode_tokens_per_second, time_to_first_token_ms; for embed input_ids and embedding; for the others answer, a list of
+/// decode_tokens_per_second, time_to_first_token_ms; for embed input_ids and embedding; for transcribe text, ids, segments (start and end in seconds,
+/// text, ids) and real_time_factor; for the others answer, a list of
 /// {class, label, score}, with box {xmin, ymin, xmax, ymax} in pixels for detect, or for fill-mask a list for each
 /// mask of {token, id, score, sequence}.
 #[derive(Args)]
@@ -45,6 +47,8 @@ pub(crate) struct Run {
     task: Task,
     #[command(flatten)]
     asked: Asked,
+    #[command(flatten)]
+    speech: Speech,
     /// Tokens to generate at most.
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
@@ -90,6 +94,7 @@ enum Task {
     ZeroShot,
     #[value(alias = "fillMask")]
     FillMask,
+    Transcribe,
     Translate,
     Summarize,
 }
@@ -104,6 +109,7 @@ impl Task {
             Task::Detect => "detect",
             Task::ZeroShot => "zeroShot",
             Task::FillMask => "fillMask",
+            Task::Transcribe => "transcribe",
             Task::Translate => "translate",
             Task::Summarize => "summarize",
         }
@@ -168,6 +174,13 @@ impl Run {
                 let result = match (prompt, self.task) {
                     (Some(prompt), _) => self.generate(prompt, &mut loaded).await,
                     (None, Task::Embed) => self.embed(&mut loaded).await,
+                    (None, Task::Transcribe) => {
+                        let file = self.input.as_deref().unwrap_or_default();
+                        let speech = &self.speech;
+                        speech
+                            .transcribe(file, self.target, self.json, &mut loaded)
+                            .await
+                    }
                     (None, _) => self.answer(&mut loaded).await,
                 };
                 let head = launch::head(self.target, &files.name, &loaded.info);
@@ -298,6 +311,9 @@ impl Run {
 
     /// What a person wants to know after the text: where it ran and how fast.
     fn tell(&self, answer: &Value) {
+        if self.task == Task::Transcribe {
+            return transcribe::tell(answer);
+        }
         if self.task == Task::Embed {
             println!("{}", answer["embedding"]);
             return;
@@ -363,7 +379,7 @@ fn messages(text: &str) -> anyhow::Result<Vec<Message>> {
 }
 
 /// A model's text without what a terminal would obey.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
         .collect()

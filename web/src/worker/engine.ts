@@ -12,6 +12,7 @@ import { loadRuntime, type LoadedRuntime, type NamedTensor, type Runtime, type R
 import { type CallContext, type Handlers, macrotask, Turnstile } from "./server.js";
 import { answer, embed } from "./tasks.js";
 import { type Pool, startPool } from "./threads.js";
+import { transcribe } from "./transcribe.js";
 
 /** What `RuntimeModel.info` tells. */
 type RuntimeInfo = Pick<
@@ -128,6 +129,9 @@ export function createHandlers(): Handlers {
 
     embed: ({ inputs }, context) =>
       inTurn(context.signal, ({ model, media }) => embed(model, media, inputs, context)),
+
+    transcribe: ({ input, options }, context) =>
+      inTurn(context.signal, ({ model, media }) => transcribe(model, media, input, options, context)),
 
     answer: ({ question, inputs }, context) =>
       inTurn(context.signal, ({ model, media }) => answer(model, media, question, inputs, context)),

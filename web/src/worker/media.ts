@@ -6,6 +6,7 @@ import { asFewbitError, FewbitError, throwIfAborted } from "../error.js";
 import type { PlainInput } from "../protocol.js";
 import type { TaskProgress } from "../tasks.js";
 import { compile, type FileSource, type NamedTensor } from "./runtime.js";
+import type { TranscriberClass } from "./transcribe.js";
 
 /** A picture inside the module, which `images` takes over. */
 interface Picture {
@@ -26,6 +27,7 @@ interface Preprocessor {
 export interface MediaGlue {
   default(init: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   readonly Preprocessor: new (config: Uint8Array, modelType?: string) => Preprocessor;
+  readonly Transcriber: TranscriberClass;
   readonly Picture: { fromRgba(width: number, height: number, rgba: Uint8Array): Picture };
   decodeImage(file: Uint8Array): Picture;
   decodeAudio(file: Uint8Array, rate: number): Float32Array;
@@ -57,6 +59,12 @@ export class Media {
   constructor(files: readonly FileSource[], assetsUrl: string | null) {
     this.#files = files;
     this.#assetsUrl = assetsUrl;
+  }
+
+  /** A small file of the model; `undefined` if there is none of this name. */
+  async file(name: string): Promise<Uint8Array | undefined> {
+    const file = this.#files.find((known) => known.name === name);
+    return file && (await file.read(0, file.size));
   }
 
   /** How many inputs make a batch where `pictures` would: sounds come one by one. */

@@ -38,6 +38,14 @@ export interface RuntimeModel {
   embedTensors(tensors: readonly NamedTensor[]): Promise<Float32Array[]>;
   forward(tensors: readonly NamedTensor[], pause: () => Promise<void>): Promise<NamedTensor[]>;
   tokenize(request: string): Uint32Array;
+  /** Mel bands and frames of what it reads; empty for a model of another kind. For transcription, as the next four. */
+  featureShape(): Uint32Array;
+  tokenId(token: string): number | undefined;
+  decode(ids: Uint32Array): string | undefined;
+  /** Goes on after another source. */
+  listen(source: readonly NamedTensor[]): void;
+  /** A run towards a context; the logits after it, or `undefined` if there is more to run. */
+  advance(context: Uint32Array): Promise<Float32Array | undefined>;
   loseDevice(): boolean;
   /** Bytes on the GPU; `undefined` where the CPU computes. */
   gpuBytes(): number | undefined;
