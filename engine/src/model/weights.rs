@@ -144,12 +144,7 @@ impl<'a> Weights<'a> {
         shape: &[usize],
         fits: fn(ElementType) -> bool,
     ) -> Result<ValueId, ModelError> {
-        let mut name = self.full(name);
-        if !self.checkpoint.contains(&name)
-            && let Some(old) = old_name(&name).filter(|old| self.checkpoint.contains(old))
-        {
-            name = old;
-        }
+        let name = self.full(name);
         let Some(entry) = self.checkpoint.find(&name) else {
             return Err(ModelError::MissingTensor {
                 file: self.checkpoint.file.clone(),
@@ -171,15 +166,4 @@ impl<'a> Weights<'a> {
     fn full(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
-}
-
-/// What TensorFlow's checkpoints, and those converted from them such as bert-base-uncased, call a layer norm's tensor.
-fn old_name(name: &str) -> Option<String> {
-    let (norm, tensor) = name.rsplit_once('.')?;
-    let old = match tensor {
-        "weight" => "gamma",
-        "bias" => "beta",
-        _ => return None,
-    };
-    norm.ends_with("LayerNorm").then(|| format!("{norm}.{old}"))
 }
