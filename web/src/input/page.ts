@@ -25,8 +25,7 @@ export async function plainInputs(inputs: readonly TaskInput[]): Promise<PlainIn
 
 async function plainInput(input: TaskInput, transfer: Transferable[]): Promise<PlainInput> {
   if (typeof input === "string") return { kind: "text", text: input };
-  // By its tag and not by `instanceof`: it may be of another frame, and workers lack some of the classes.
-  const tag = Object.prototype.toString.call(input).slice(8, -1);
+  const tag = tagOf(input);
   switch (tag) {
     case "Blob":
     case "File":
@@ -36,14 +35,14 @@ async function plainInput(input: TaskInput, transfer: Transferable[]): Promise<P
     case "ImageData": {
       const { width, height, data, colorSpace } = input as ImageData;
       // Wide colours and floats go by way of a canvas, which converts them.
-      if (!(data instanceof Uint8ClampedArray) || colorSpace === "display-p3") break;
+      if (tagOf(data) !== "Uint8ClampedArray" || colorSpace === "display-p3") break;
       const rgba = new Uint8Array(data);
       transfer.push(rgba.buffer);
       return { kind: "pixels", width, height, rgba };
     }
     case "AudioBuffer": {
       const buffer = input as AudioBuffer;
-      const channels = Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel).slice());
+      const channels = Array.from({ length: buffer.numberOfChannels }, (_, channel) => new Float32Array(buffer.getChannelData(channel)));
       return sound(channels, buffer.sampleRate, transfer);
     }
     case "ImageBitmap":
@@ -54,13 +53,20 @@ async function plainInput(input: TaskInput, transfer: Transferable[]): Promise<P
       break;
     default: {
       const { samples, sampleRate } = (input ?? {}) as { samples?: unknown; sampleRate?: unknown };
-      if (samples instanceof Float32Array && typeof sampleRate === "number") return sound([samples.slice()], sampleRate, transfer);
+      if (tagOf(samples) === "Float32Array" && typeof sampleRate === "number") {
+        return sound([new Float32Array(samples as Float32Array)], sampleRate, transfer);
+      }
       throw new FewbitError("bad_argument", `${tag} is neither a text nor a picture nor a sound (samples need their sampleRate)`);
     }
   }
   const bitmap = await toBitmap(input as ImageBitmapSource, tag);
   transfer.push(bitmap);
   return { kind: "bitmap", bitmap };
+}
+
+/** The name of its class. Not by `instanceof`: it may be of another frame, and workers lack some of the classes. */
+function tagOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
 }
 
 function sound(channels: Float32Array<ArrayBuffer>[], sampleRate: number, transfer: Transferable[]): PlainInput {
