@@ -382,3 +382,141 @@ fn check_last_stage(config: &Config, stages: usize) -> Result<(), ConfigError> {
         _ => Err(config::wrong("out_features", value, "the last stage")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::backend::cpu::reference::{View, evaluate_graph};
+    use crate::format::{Checkpoint, TensorEntry};
+    use crate::graph::Bindings;
+    use crate::tensor::{DataType, Tensor};
+
+    const SIDE: usize = 64;
+
+    /// A small bottleneck network of `timm`'s naming.
+    fn network(dilated: bool) -> ResNet {
+        let stages = [8, 12, 16, 24].into_iter().enumerate();
+        let stages = stages.map(|(number, outputs)| {
+            let last = dilated && number == 3;
+            Stage {
+                blocks: 2,
+                outputs,
+                stride: if number == 0 || last { 1 } else { 2 },
+                dilations: [1, if last { 2 } else { 1 }],
+            }
+        });
+        ResNet {
+            naming: Naming::Timm,
+            channels: 3,
+            stem: 4,
+            stages: stages.collect(),
+            bottleneck: true,
+            activation: Activation::Relu,
+            early_stride: false,
+        }
+    }
+
+    /// Its tensors, of numbers that have no pattern.
+    fn tensors() -> BTreeMap<String, Tensor> {
+        let mut shapes = vec![("conv1", [4, 3, 7, 7], "bn1")]
+            .into_iter()
+            .map(|(conv, shape, norm)| (conv.to_owned(), shape, norm.to_owned()))
+            .collect::<Vec<_>>();
+        let mut inputs = 4;
+        for (stage, outputs) in [8, 12, 16, 24].into_iter().enumerate() {
+            let narrow = outputs / 4;
+            for block in 0..2 {
+                let at = format!("layer{}.{block}", stage + 1);
+                let mut layer = |conv: &str, shape, norm: &str| {
+                    shapes.push((format!("{at}.{conv}"), shape, format!("{at}.{norm}")));
+                };
+                layer("conv1", [narrow, inputs, 1, 1], "bn1");
+                layer("conv2", [narrow, narrow, 3, 3], "bn2");
+                layer("conv3", [outputs, narrow, 1, 1], "bn3");
+                if block == 0 {
+                    layer("downsample.0", [outputs, inputs, 1, 1], "downsample.1");
+                }
+                inputs = outputs;
+            }
+        }
+        let mut state = 1u32;
+        let mut draw = |shape: &[usize], least: f32| {
+            let count = shape.iter().product();
+            let values: Vec<f32> = (0..count)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    least + (state >> 8) as f32 / (1 << 23) as f32
+                })
+                .collect();
+            Tensor::from_f32(shape, &values).unwrap()
+        };
+        let mut tensors = BTreeMap::new();
+        for (conv, shape, norm) in shapes {
+            tensors.insert(format!("{conv}.weight"), draw(&shape, -1.0));
+            for (part, least) in [
+                ("weight", 0.5),
+                ("bias", -1.0),
+                ("running_mean", -1.0),
+                ("running_var", 0.5),
+            ] {
+                tensors.insert(format!("{norm}.{part}"), draw(&shape[..1], least));
+            }
+        }
+        tensors.insert("pixels".into(), draw(&[1, 3, SIDE, SIDE], -1.0));
+        tensors
+    }
+
+    fn features(network: &ResNet, tensors: &BTreeMap<String, Tensor>) -> Tensor {
+        let entries = tensors.iter().map(|(name, tensor)| {
+            let entry = TensorEntry {
+                name: name.clone(),
+                element: tensor.data_type().into(),
+                shape: tensor.shape().to_vec(),
+                file: 0,
+                offset: 0,
+                bytes: tensor.bytes().len() as u64,
+            };
+            (name.clone(), entry)
+        });
+        let checkpoint = Checkpoint {
+            tensors: entries.collect(),
+            ..Checkpoint::default()
+        };
+        let mut b = GraphBuilder::new();
+        let sizes = [1, 3, SIDE, SIDE].map(Dim::from).to_vec();
+        let pixels = b.input("pixels", DataType::F32, sizes).unwrap();
+        let weights = Weights::new(&checkpoint);
+        let network = network.clone().with_names_of(&weights, "");
+        let out = network.apply(&mut b, &weights, "", pixels).unwrap();
+        b.output("features", out).unwrap();
+        let graph = b.finish().specialize(&Bindings::new()).unwrap();
+        let given = tensors
+            .iter()
+            .map(|(name, t)| (name.clone(), View::from(t)));
+        let mut made = evaluate_graph(&graph, &given.collect()).unwrap();
+        made.outputs.remove("features").unwrap()
+    }
+
+    /// Instead of halving the size, the dilated last stage looks twice as far: every second place has what the other
+    /// network computes (the "DC5" of DETR's paper; Holschneider et al. 1989).
+    #[test]
+    fn a_dilated_stage_has_the_other_in_every_second_place() {
+        let tensors = tensors();
+        let strided = features(&network(false), &tensors);
+        let dilated = features(&network(true), &tensors);
+        assert_eq!(strided.shape(), [1, 24, 2, 2]);
+        assert_eq!(dilated.shape(), [1, 24, 4, 4]);
+        let (strided, dilated) = (strided.to_f64_vec(), dilated.to_f64_vec());
+        assert!(strided.iter().any(|&x| x > 0.1), "{strided:?}");
+        for channel in 0..24 {
+            for (row, column) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                let expected = strided[channel * 4 + row * 2 + column];
+                let got = dilated[channel * 16 + row * 8 + column * 2];
+                let error = (got - expected).abs() / (1.0 + expected.abs());
+                assert!(error < 1e-5, "{channel} {row} {column}: {got} {expected}");
+            }
+        }
+    }
+}
