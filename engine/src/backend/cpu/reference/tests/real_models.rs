@@ -92,7 +92,7 @@ fn check(folder: &Path, config: &Config) {
     let built = model::from_config(config, &weights.checkpoint, &BuildOptions::default()).unwrap();
     let mut states = Vec::new();
     let (given, bindings) = match &built.kind {
-        ModelKind::Encoder(_) => encoder_inputs(&reference),
+        ModelKind::Encoder(_) => encoder_inputs(&reference, &built.graph),
         ModelKind::CausalLm(_) => causal_inputs(&reference, "in.input_ids"),
         ModelKind::Feedforward(model) => feedforward_inputs(&reference, &built.graph, model),
         ModelKind::EncoderDecoder(model) => {
@@ -257,14 +257,38 @@ fn hold(
 
 type Inputs = (Vec<(String, Tensor)>, Bindings);
 
-fn encoder_inputs(reference: &Opened) -> Inputs {
+fn encoder_inputs(reference: &Opened, graph: &Graph) -> Inputs {
     let names = ["input_ids", "attention_mask", "token_type_ids"];
-    let given = names.map(|name| (name.to_owned(), reference.integers(&format!("in.{name}"))));
-    let [batch, tokens] = given[0].1.shape() else {
-        panic!("{:?}", given[0].1.shape());
-    };
-    let bindings = [("batch".into(), *batch), ("tokens".into(), *tokens)].into();
-    (given.into(), bindings)
+    let given = names.map(|name| {
+        let there = format!("in.{name}");
+        // Models without kinds of tokens are given none.
+        let tensor = match reference.checkpoint.contains(&there) {
+            true => reference.integers(&there),
+            false => {
+                let ids = reference.integers("in.input_ids");
+                i(ids.shape(), &vec![0; ids.elements()])
+            }
+        };
+        (name.to_owned(), tensor)
+    });
+    let [batch, tokens] = [0, 1].map(|axis| given[0].1.shape()[axis]);
+    // A head for masked tokens is asked for every position.
+    let all = batch * tokens;
+    let rows: Vec<i32> = (0..all as i32).collect();
+    let mut given = given.to_vec();
+    given.push(("rows".to_owned(), i(&[all], &rows)));
+    let sizes = [
+        ("batch", batch),
+        ("tokens", tokens),
+        ("rows", all),
+        ("positions", all),
+    ];
+    let symbols = graph.symbols();
+    let known = sizes
+        .into_iter()
+        .filter(|(name, _)| symbols.contains(*name));
+    let bindings = known.map(|(name, size)| (name.to_owned(), size)).collect();
+    (given, bindings)
 }
 
 fn causal_inputs(reference: &Opened, ids: &str) -> Inputs {
