@@ -284,3 +284,161 @@ async fn a_model_for_something_else_is_told_so() -> Result<()> {
     }
     Ok(())
 }
+
+/// A task page with a model and an input; what it must show is what the package answers when it is asked the same.
+struct Task {
+    page: &'static str,
+    model: PathBuf,
+    /// The field that takes a file, and the file.
+    file: Option<(&'static str, PathBuf)>,
+    /// Values of fields.
+    fields: Vec<(&'static str, &'static str)>,
+    /// Gives what is shown, as lines, from the page's `result`: a function's body.
+    expected: &'static str,
+    /// Gives what is shown, as lines, from the document.
+    shown: &'static str,
+}
+
+/// Labels with percentages, as the pages write them.
+const BARS: &str = "return [...document.querySelectorAll('.bars .labelled')].map((row) =>
+    row.querySelector('.label-name').innerText + ' ' + row.querySelector('.score').innerText);";
+const SCORES: &str = "const percent = (score) => (score * 100).toLocaleString(undefined,
+    { minimumFractionDigits: 1, maximumFractionDigits: 1 }) + ' %';
+    return result.flat().map(({ label, token, score }) => (label ?? token) + ' ' + percent(score));";
+
+fn tasks(site: &Site) -> Result<Vec<Task>> {
+    let pixels = |class: &str, size: Value| json!({ "image_processor_type": class, "size": size });
+    let square = json!({ "height": 64, "width": 64 });
+    let edges = json!({ "shortest_edge": 64, "longest_edge": 96 });
+    let mut crop = pixels("CLIPImageProcessor", json!({ "shortest_edge": 64 }));
+    crop["crop_size"] = square.clone();
+    let features = json!({
+        "feature_extractor_type": "ClapFeatureExtractor", "truncation": "rand_trunc", "padding": "repeatpad", "feature_size": 16,
+        "sampling_rate": 8160, "hop_length": 32, "fft_window_size": 256, "max_length_s": 1, "nb_max_samples": 8160,
+        "frequency_min": 50, "frequency_max": 4000,
+    });
+    let preprocessor = "preprocessor_config.json";
+    let mut told: Value =
+        serde_json::from_slice(&std::fs::read(fixtures().join("t5/config.json"))?)?;
+    told["task_specific_params"] = json!({ "translation_en_to_de": { "prefix": "w7 " }, "summarization": { "prefix": "w9 " } });
+    Ok(vec![
+        Task {
+            page: "/classify.html?",
+            model: site.model(
+                "vit",
+                &[(preprocessor, pixels("ViTImageProcessor", square))],
+            )?,
+            file: Some(("#picture input[type=file]", media("rgb.png")?)),
+            fields: vec![("top", "10")],
+            expected: SCORES,
+            shown: BARS,
+        },
+        Task {
+            page: "/detect.html?threshold=0.12",
+            model: site.model("detr", &[(preprocessor, pixels("DetrImageProcessor", edges))])?,
+            file: Some(("#picture input[type=file]", media("rgb.png")?)),
+            fields: vec![],
+            expected: "return result.filter(({ score }) => score >= 0.12).map(({ label, box }) => {
+                const { xmin, ymin, xmax, ymax } = box;
+                const [x, y] = [xmin, ymin].map((value) => Math.round(value));
+                return [label, x, y, Math.round(xmax - xmin), Math.round(ymax - ymin)].join(' ');
+              }).sort();",
+            shown: "return [...document.querySelectorAll('.stage .box')].map((box) => {
+                const frame = box.querySelector('.frame');
+                const numbers = ['x', 'y', 'width', 'height'].map((name) => Math.round(Number(frame.getAttribute(name))));
+                return [box.querySelector('text').textContent.split(' ')[0], ...numbers].join(' ');
+              }).sort();",
+        },
+        Task {
+            page: "/zero-shot.html?",
+            model: site.model("clip", &[(preprocessor, crop), ("tokenizer.json", tokenizer(299))])?,
+            file: Some(("#picture input[type=file]", media("rgb.png")?)),
+            fields: vec![
+                ("labels-image", "w5 w9\nw17\nw100 w3"),
+                ("template-image", "w8 {} w2"),
+            ],
+            expected: SCORES,
+            shown: BARS,
+        },
+        Task {
+            page: "/zero-shot.html?input=audio",
+            model: site.model(
+                "clap",
+                &[(preprocessor, features), ("tokenizer.json", tokenizer(299))],
+            )?,
+            file: Some(("#sound input[type=file]", media("stereo.wav")?)),
+            fields: vec![
+                ("labels-audio", "w5 w9\nw17\nw100 w3"),
+                ("template-audio", "w8 {} w2"),
+            ],
+            expected: SCORES,
+            shown: BARS,
+        },
+        Task {
+            page: "/text.html?what=fillMask",
+            model: site.model("bert-masked", &[("tokenizer.json", tokenizer(5))])?,
+            file: None,
+            fields: vec![("blanks", "w3 [MASK] w4 w7 [MASK]")],
+            expected: SCORES,
+            shown: BARS,
+        },
+        Task {
+            page: "/text.html?what=translate",
+            model: site.model("t5", &[("config.json", told), ("tokenizer.json", tokenizer(299))])?,
+            file: None,
+            fields: vec![("foreign", "w5 w6")],
+            expected: "return [result.text.trim()];",
+            shown: "return [document.getElementById('written').innerText.trim()];",
+        },
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_task_shows_its_answer() -> Result<()> {
+    const TEST: &str = "each_task_shows_its_answer";
+    let Some(package) = package(TEST) else {
+        return Ok(());
+    };
+    let site = Site::start(&package).await?;
+    let tasks = tasks(&site)?;
+    for installed in browsers(TEST)? {
+        let browser = installed.browser;
+        let mut session = open(&installed, false, &site.url("/runner")).await?;
+        for task in &tasks {
+            let what = format!("{}: {}", browser.name(), task.page);
+            visit_with(&mut session, &site, browser, task.page, &task.model)
+                .await
+                .with_context(|| what.clone())?;
+            if let Some((field, file)) = &task.file {
+                give(&session, field, file).await?;
+            }
+            for (field, value) in &task.fields {
+                let set = "document.getElementById(arguments[0]).value = arguments[1]";
+                session
+                    .evaluate(set, vec![json!(field), json!(value)])
+                    .await?;
+            }
+            click(&session, "#run").await?;
+            let told = until(&mut session, &["done", "ready"])
+                .await
+                .with_context(|| what.clone())?;
+            ensure!(told["notice"].is_null(), "{what}: {}", told["notice"]);
+            let told = until(&mut session, &["done"])
+                .await
+                .with_context(|| what.clone())?;
+            let expected = format!("const [result] = arguments; {}", task.expected);
+            let expected = session
+                .evaluate(&expected, vec![told["result"].clone()])
+                .await?;
+            let shown = session.evaluate(task.shown, vec![]).await?;
+            let lines = expected.as_array().context("no lines")?;
+            ensure!(
+                !lines.is_empty() && lines.iter().all(|line| line != "") && shown == expected,
+                "{what}: shows {shown} instead of {expected}"
+            );
+            println!("{what}: {shown}");
+        }
+        session.close().await;
+    }
+    Ok(())
+}

@@ -146,7 +146,7 @@ fn print_table(out: &mut impl Write, rows: &[Row]) -> std::io::Result<()> {
     for row in rows {
         writeln!(
             out,
-            "{:width$}  {:8}  {:>10}  {:7}  {}",
+            "{:width$}  {:10}  {:>10}  {:7}  {}",
             row.name,
             row.task,
             indicatif::HumanBytes(row.bytes).to_string(),
