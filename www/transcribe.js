@@ -45,7 +45,7 @@ async function transcribe(audio, options, { model, signal, tell, onProgress }) {
     for await (const piece of stream) {
       transcript.push(piece);
       pieces += 1;
-      const reached = transcript.segments.at(-1)?.end;
+      const reached = piece.seconds;
       const seconds = (performance.now() - began) / 1000;
       const { duration: whole } = sound.player;
       const part = reached && Number.isFinite(whole) ? Math.min(1, reached / whole) : null;

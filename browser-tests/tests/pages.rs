@@ -84,6 +84,26 @@ fn tokenizer(mask: usize) -> Value {
     })
 }
 
+/// A second of noise, 16 kHz, as a WAV file of this site's folder.
+fn noise(site: &Site) -> Result<PathBuf> {
+    let count = 16000u32;
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((36 + count * 2).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    wav.extend(16000u32.to_le_bytes());
+    wav.extend(32000u32.to_le_bytes());
+    wav.extend(b"\x02\0\x10\0data");
+    wav.extend((count * 2).to_le_bytes());
+    let mut state = 7u32;
+    for _ in 0..count {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        wav.extend(((state >> 16) as i16 / 4).to_le_bytes());
+    }
+    let path = site.folder.path().canonicalize()?.join("noise.wav");
+    std::fs::write(&path, wav)?;
+    Ok(path)
+}
+
 /// A picture or sound; drivers take canonical paths only.
 fn media(file: &str) -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../media/tests/fixtures");
@@ -321,6 +341,14 @@ fn tasks(site: &Site) -> Result<Vec<Task>> {
     let mut told: Value =
         serde_json::from_slice(&std::fs::read(fixtures().join("t5/config.json"))?)?;
     told["task_specific_params"] = json!({ "translation_en_to_de": { "prefix": "w7 " }, "summarization": { "prefix": "w9 " } });
+    let samples = json!({
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": true, "sampling_rate": 16000, "feature_size": 1,
+        "padding_value": 0.0, "return_attention_mask": false,
+    });
+    let mut letters = json!({ "<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "'": 31 });
+    for (id, letter) in ('a'..='z').enumerate() {
+        letters[letter.to_string()] = json!(id + 5);
+    }
     Ok(vec![
         Task {
             page: "/classify.html?",
@@ -389,6 +417,15 @@ fn tasks(site: &Site) -> Result<Vec<Task>> {
             fields: vec![("foreign", "w5 w6")],
             expected: "return [result.text.trim()];",
             shown: "return [document.getElementById('written').innerText.trim()];",
+        },
+        Task {
+            page: "/transcribe.html?",
+            model: site.model("wav2vec2", &[(preprocessor, samples), ("vocab.json", letters)])?,
+            file: Some(("#sound input[type=file]", noise(site)?)),
+            fields: vec![],
+            expected: "return result.segments.length > 0 ? result.segments.map(({ text }) => text.trim()) : [result.text.trim()];",
+            shown: "const parts = [...document.querySelectorAll('.part span:last-child')].map((part) => part.innerText.trim());
+                return parts.length > 0 ? parts : [document.getElementById('transcript').innerText.trim()];",
         },
     ])
 }

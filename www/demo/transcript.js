@@ -9,6 +9,8 @@ export class Transcript {
   #player;
   /** Text that no complete part has yet. */
   #open = "";
+  /** What may still change. */
+  #tentative = "";
   #frame = null;
 
   constructor(player) {
@@ -20,6 +22,7 @@ export class Transcript {
   clear() {
     this.text = "";
     this.#open = "";
+    this.#tentative = "";
     this.segments = [];
     byId("segments").replaceChildren();
     byId("segments-hint").hidden = true;
@@ -36,8 +39,9 @@ export class Transcript {
   }
 
   /** What came: text, and perhaps a part that is complete. */
-  push({ text = "", segment = null }) {
+  push({ text = "", segment = null, tentative = "" }) {
     this.text += text;
+    this.#tentative = tentative;
     this.#open += text;
     if (segment) {
       this.#add(segment);
@@ -48,6 +52,7 @@ export class Transcript {
 
   /** Everything, once it is complete; without it, what came stays. */
   end(result = null) {
+    this.#tentative = "";
     if (result !== null) {
       this.text = result.text;
       byId("segments").replaceChildren();
@@ -66,7 +71,7 @@ export class Transcript {
   #show() {
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
     this.#frame = null;
-    byId("transcript").textContent = this.#open.trim();
+    byId("transcript").textContent = (this.#open + this.#tentative).trim();
   }
 
   #add(segment) {
