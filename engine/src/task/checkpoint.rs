@@ -147,21 +147,14 @@ async fn open_ctranslate2(file: &Rc<dyn ByteSource>) -> Result<OpenModel, Checkp
     })
 }
 
-/// Safetensors, or PyTorch's archives where there are none: shards with an index, else one file.
+/// Safetensors, or PyTorch's archives where there are none: shards with an index, else the one file of the usual
+/// name, and only then one of another name (beside which may lie tensors that are not the model's).
 async fn open_tensors(
     files: &ModelFiles,
 ) -> Result<(Checkpoint, Vec<Rc<dyn ByteSource>>), CheckpointError> {
-    for (index_name, single, is_weights) in [
-        (
-            "model.safetensors.index.json",
-            "model.safetensors",
-            is_safetensors as fn(&str) -> bool,
-        ),
-        (
-            "pytorch_model.bin.index.json",
-            "pytorch_model.bin",
-            pytorch::is_named,
-        ),
+    for (index_name, single) in [
+        ("model.safetensors.index.json", "model.safetensors"),
+        ("pytorch_model.bin.index.json", "pytorch_model.bin"),
     ] {
         if let Some(json) = files.read(index_name).await? {
             let index = safetensors_index::ShardIndex::parse(&json, index_name)?;
@@ -175,21 +168,27 @@ async fn open_tensors(
             }
             return Ok((index.read_headers(&sources).await?, sources));
         }
-        // What a trainer leaves beside the weights is a pickle of another kind.
-        let likely = |name: &str| is_weights(name) && name != "training_args.bin";
-        let mut listed = files.files.iter();
-        let found = files
-            .find(single)
-            .or_else(|| listed.find(|file| likely(file.name())));
-        if let Some(file) = found {
-            let checkpoint = match is_safetensors(file.name()) {
-                true => safetensors::read_header(file.as_ref()).await?,
-                false => pytorch::read_header(file.as_ref()).await?,
-            };
-            return Ok((checkpoint, vec![file.clone()]));
+        if let Some(file) = files.find(single) {
+            return open_single(file).await;
         }
     }
-    Err(CheckpointError::NoWeights(files.names()))
+    // What a trainer leaves beside the weights is a pickle of another kind.
+    let pickled = |name: &str| pytorch::is_named(name) && name != "training_args.bin";
+    let first = |wanted: &dyn Fn(&str) -> bool| files.files.iter().find(|file| wanted(file.name()));
+    match first(&is_safetensors).or_else(|| first(&pickled)) {
+        Some(file) => open_single(file).await,
+        None => Err(CheckpointError::NoWeights(files.names())),
+    }
+}
+
+async fn open_single(
+    file: &Rc<dyn ByteSource>,
+) -> Result<(Checkpoint, Vec<Rc<dyn ByteSource>>), CheckpointError> {
+    let checkpoint = match is_safetensors(file.name()) {
+        true => safetensors::read_header(file.as_ref()).await?,
+        false => pytorch::read_header(file.as_ref()).await?,
+    };
+    Ok((checkpoint, vec![file.clone()]))
 }
 
 fn is_safetensors(name: &str) -> bool {
