@@ -66,7 +66,7 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
     thread::scope(|scope| {
         // The pages of pictures and sound need it; the one that opens does not wait for it.
         scope.spawn(|| {
-            if let Err(error) = wasm::build(project, progress, &[wasm::MEDIA], wasm::Optimize::No) {
+            if let Err(error) = wasm::build(project, progress, &[wasm::MEDIA]) {
                 progress.say(format!("no pictures or sound: {error:#}"));
             }
         });
@@ -89,7 +89,7 @@ fn prepare(project: &Project, progress: &Progress, headless: bool) -> Result<Pat
             models::pull(project, progress, &command, MODEL)?;
             Ok(command)
         });
-        let module = scope.spawn(|| wasm::build(project, progress, &variants, wasm::Optimize::No));
+        let module = scope.spawn(|| wasm::build(project, progress, &variants));
         let page = scope.spawn(|| web::build(project, progress));
         let (server, module, page) = (joined(server), joined(module), joined(page));
         module?;

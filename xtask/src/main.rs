@@ -13,6 +13,7 @@ mod project;
 mod setup;
 mod stamp;
 mod test;
+mod weigh;
 
 use std::process::ExitCode;
 

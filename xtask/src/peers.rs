@@ -29,7 +29,7 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
     duckdb::library(project, progress)?;
     npm::ci(project, progress, "browser-tests")?;
     let variants = wasm::single_threaded();
-    wasm::build(project, progress, &variants, wasm::Optimize::Yes)?;
+    wasm::build(project, progress, &variants)?;
     web::build(project, progress)?;
     // The profile of the tests: what is measured runs in the browser.
     let mut bench = cargo::command(project);

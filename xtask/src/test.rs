@@ -12,6 +12,7 @@ use crate::process::{self, Ended};
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::setup::{browsers, duckdb, npm, rust};
+use crate::weigh::{self, Size};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -106,10 +107,15 @@ fn in_browsers(project: &Project, progress: &Progress) -> Result<Report> {
     npm::ci(project, progress, "browser-tests")?;
     let mut modules = wasm::choose(&[])?;
     modules.push(wasm::MEDIA);
-    wasm::build(project, progress, &modules, wasm::Optimize::No)?;
+    wasm::build(project, progress, &modules)?;
     web::build(project, progress)?;
     let started = Instant::now();
     let mut report = Report::new("browsers");
+    let sizes = weigh::files_of(project, progress)?;
+    match weigh::within_limits(&sizes, &modules) {
+        Ok(sums) => report.closing.extend(sums.iter().map(Size::to_string)),
+        Err(error) => report.failed.push(error.to_string()),
+    }
     let mut tests = cargo::command(project);
     // One after another: two browsers at once on two cores only time out.
     tests

@@ -38,7 +38,7 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
         if args.variants.is_empty() {
             chosen.push(wasm::MEDIA);
         }
-        wasm::build(project, progress, &chosen, wasm::Optimize::Yes)?;
+        wasm::build(project, progress, &chosen)?;
     }
     if wants(Part::Web) {
         web::build(project, progress)?;

@@ -14,7 +14,7 @@ use crate::build::cargo;
 use crate::process;
 use crate::progress::Progress;
 use crate::project::{Project, executable};
-use crate::setup::{npm, rust};
+use crate::setup::rust;
 use crate::stamp::{Inputs, Stamp};
 
 /// A wasm module: a crate, and one set of wasm features.
@@ -113,13 +113,6 @@ impl Variant {
     }
 }
 
-/// Whether to spend seconds on a smaller module.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Optimize {
-    Yes,
-    No,
-}
-
 /// The variants called `names`, or all of the runtime where none is named.
 pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Variant>> {
     if names.is_empty() {
@@ -144,23 +137,12 @@ pub(crate) fn single_threaded() -> Vec<&'static Variant> {
     VARIANTS.iter().filter(|variant| !variant.threads).collect()
 }
 
-pub(crate) fn build(
-    project: &Project,
-    progress: &Progress,
-    variants: &[&Variant],
-    optimize: Optimize,
-) -> Result<()> {
+pub(crate) fn build(project: &Project, progress: &Progress, variants: &[&Variant]) -> Result<()> {
     rust::wasm_target(project, progress)?;
     let bindgen = build_bindgen(project, progress)?;
-    let wasm_opt = match optimize {
-        Optimize::Yes => Some(npm::wasm_opt(project, progress)?),
-        Optimize::No => None,
-    };
     for variant in variants {
         let module = compile(project, progress, variant)?;
-        // Tried with threads only as it leaves wasm-bindgen; with brotli wasm-opt gains nothing anyway.
-        let wasm_opt = wasm_opt.as_deref().filter(|_| !variant.threads);
-        bind(project, progress, variant, &module, &bindgen, wasm_opt)?;
+        bind(project, progress, variant, &module, &bindgen)?;
     }
     Ok(())
 }
@@ -193,31 +175,19 @@ fn compile(project: &Project, progress: &Progress, variant: &Variant) -> Result<
     Ok(module)
 }
 
-/// Bindings and `wasm-opt`, only where the module differs from the last time.
+/// Bindings, only where the module differs from the last time. There is no `wasm-opt` after them: it made modules
+/// larger with brotli, and no faster.
 fn bind(
     project: &Project,
     progress: &Progress,
     variant: &Variant,
     module: &Path,
     bindgen: &Path,
-    wasm_opt: Option<&Path>,
 ) -> Result<()> {
     let out = project.dist_web().join("wasm").join(variant.name);
     let wasm = out.join(format!("{}_bg.wasm", variant.out_name));
-    let stamp = |how: &str| -> Result<Stamp> {
-        let inputs = Inputs::new().file(module)?.file(bindgen)?.text(how);
-        let name = format!("wasm-{}", variant.name);
-        Ok(Stamp::new(project, &name, inputs))
-    };
-    // An optimized module serves as well where none is asked for.
-    let optimized = stamp("optimized")?;
-    if optimized.holds(&wasm) {
-        return Ok(());
-    }
-    let stamp = match wasm_opt {
-        Some(_) => optimized,
-        None => stamp("plain")?,
-    };
+    let inputs = Inputs::new().file(module)?.file(bindgen)?;
+    let stamp = Stamp::new(project, &format!("wasm-{}", variant.name), inputs);
     if stamp.holds(&wasm) {
         return Ok(());
     }
@@ -237,10 +207,6 @@ fn bind(
             .arg(variant.out_name),
         Duration::from_secs(600),
     )?;
-    if let Some(wasm_opt) = wasm_opt {
-        step.now("wasm-opt");
-        optimize(project, &step, variant, wasm_opt, &staging)?;
-    }
     if out.exists() {
         fs::remove_dir_all(&out).with_context(|| format!("remove {}", out.display()))?;
     }
@@ -251,44 +217,6 @@ fn bind(
         .len();
     step.done_with(&format!("{} kB", bytes / 1000));
     Ok(())
-}
-
-fn optimize(
-    project: &Project,
-    step: &crate::progress::Step<'_>,
-    variant: &Variant,
-    wasm_opt: &Path,
-    dir: &Path,
-) -> Result<()> {
-    let module = dir.join(format!("{}_bg.wasm", variant.out_name));
-    let smaller = dir.join("optimized.wasm");
-    let mut command = Command::new("node");
-    command
-        .arg(wasm_opt)
-        .arg(&module)
-        .args(["-O3", "--strip-debug", "--strip-producers"])
-        .args([
-            "--enable-simd",
-            "--enable-bulk-memory",
-            "--enable-mutable-globals",
-            "--enable-sign-ext",
-            "--enable-nontrapping-float-to-int",
-            "--enable-reference-types",
-            "--enable-multivalue",
-        ])
-        .arg("-o")
-        .arg(&smaller);
-    if variant.target_features.contains("relaxed-simd") {
-        command.arg("--enable-relaxed-simd");
-    }
-    process::run(
-        project,
-        step,
-        &format!("wasm-opt-{}", variant.name),
-        &mut command,
-        Duration::from_secs(600),
-    )?;
-    fs::rename(&smaller, &module).with_context(|| format!("rename to {}", module.display()))
 }
 
 /// Builds wasm-bindgen's command and says where it is.

@@ -18,7 +18,6 @@ pub(crate) fn everything(project: &Project, progress: &Progress) -> Result<()> {
     rust::cxx(project, progress)?;
     npm::node(project, progress)?;
     duckdb::library(project, progress)?;
-    npm::wasm_opt(project, progress)?;
     for folder in npm::FOLDERS {
         npm::ci(project, progress, folder)?;
     }

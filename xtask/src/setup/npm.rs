@@ -103,14 +103,6 @@ pub(crate) fn ci(project: &Project, progress: &Progress, dir: &str) -> Result<()
     Ok(())
 }
 
-/// Binaryen's `wasm-opt`, a Node script.
-pub(crate) fn wasm_opt(project: &Project, progress: &Progress) -> Result<PathBuf> {
-    ci(project, progress, "xtask/npm")?;
-    Ok(project
-        .root()
-        .join("xtask/npm/node_modules/binaryen/bin/wasm-opt"))
-}
-
 /// The one `.tgz` that `npm pack` left.
 pub(crate) fn only_archive(folder: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
