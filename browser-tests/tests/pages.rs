@@ -204,7 +204,9 @@ async fn every_page_opens_without_a_complaint() -> Result<()> {
                        title: document.title,
                        heading: document.querySelector('h1')?.innerText ?? '',
                        current: document.querySelector('.pages [aria-current=page]')?.getAttribute('href') ?? null,
-                       wide: document.documentElement.scrollWidth > innerWidth,
+                       wide: document.documentElement.scrollWidth <= innerWidth ? [] : [[document.documentElement.scrollWidth, innerWidth].join(' > '),
+                         ...[...document.querySelectorAll('body *')].filter((part) => part.getBoundingClientRect().right > innerWidth)
+                           .map((part) => part.outerHTML.slice(0, 60))],
                        unnamed: [...document.querySelectorAll('input, select, textarea')]
                          .filter((field) => field.labels.length === 0 && !field.getAttribute('aria-label')).map((field) => field.outerHTML),
                        problem: shown('problem'),
@@ -215,7 +217,7 @@ async fn every_page_opens_without_a_complaint() -> Result<()> {
             ensure!(
                 found["current"] == page
                     && found["problem"].is_null()
-                    && found["wide"] == false
+                    && found["wide"] == json!([])
                     && found["unnamed"] == json!([])
                     && found["heading"] != "",
                 "{browser}: {page}: {found}"

@@ -7,17 +7,24 @@ import { MODELS } from "./models.js";
 import type { PlainSource } from "./protocol.js";
 import type { Wanted } from "./cache/download.js";
 
+/** A file that a folder may have. */
+export interface Optional extends Wanted {
+  /** The file beside which this one is of no use. */
+  readonly unless?: string;
+}
+
 /** A model's files, before any is fetched. */
 export interface Resolution {
   readonly name: string;
   readonly files: readonly Wanted[];
   /** Files that a folder may have; without one the model still loads. */
-  readonly optional: readonly Wanted[];
+  readonly optional: readonly Optional[];
 }
 
+const TOKENIZER = "tokenizer.json";
 /** What a folder in Hugging Face's layout holds beside `config.json` and the weights. */
 const OPTIONAL = [
-  "tokenizer.json",
+  TOKENIZER,
   "tokenizer_config.json",
   "special_tokens_map.json",
   "generation_config.json",
@@ -28,12 +35,15 @@ const OPTIONAL = [
   "sentence_bert_config.json",
   "1_Pooling/config.json",
 ];
+/** The tokens of CTC models, which have no tokenizer; beside one it would be megabytes of the same again. */
+const LETTERS = "vocab.json";
 const SINGLE = /\.(gguf|safetensors|bin|pt|pth)$/;
-/** The index of shards, and the one file where there are none: safetensors, else PyTorch's archives. */
+/** The index of shards, and the one file where there are none: safetensors, else PyTorch's archives, else CTranslate2's. */
 const INDEX = "model.safetensors.index.json";
 const SAFETENSORS = "model.safetensors";
 const PYTORCH_INDEX = "pytorch_model.bin.index.json";
 const PYTORCH = "pytorch_model.bin";
+const CTRANSLATE2 = "model.bin";
 const MAX_SHARDS = 1000;
 
 /** Whether there is something to download; where nobody can tell, `true`. */
@@ -122,7 +132,7 @@ async function byUrl(url: string, getText: GetText, exists: Exists): Promise<Res
   const at = (file: string): Wanted => plain(file, new URL(file, folder).href);
   const weights = await weightsOf(folder, getText, exists);
   const name = decodeURIComponent(folder.split("/").at(-2) ?? "") || folder;
-  return { name, files: ["config.json", ...weights].map(at), optional: OPTIONAL.map(at) };
+  return { name, files: ["config.json", ...weights].map(at), optional: [...OPTIONAL.map(at), { ...at(LETTERS), unless: TOKENIZER }] };
 }
 
 /** The files of a folder's weights. */
@@ -136,8 +146,11 @@ async function weightsOf(folder: string, getText: GetText, exists: Exists): Prom
   if (await exists(new URL(SAFETENSORS, folder).href)) return [SAFETENSORS];
   const pickled = await shards(PYTORCH_INDEX);
   if (pickled) return pickled;
+  for (const single of [PYTORCH, CTRANSLATE2]) {
+    if (await exists(new URL(single, folder).href)) return [single];
+  }
   // What is missing is named by what most folders have.
-  return [(await exists(new URL(PYTORCH, folder).href)) ? PYTORCH : SAFETENSORS];
+  return [SAFETENSORS];
 }
 
 /** The files that a sharded checkpoint's index, which is called `name`, names. */

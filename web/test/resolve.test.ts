@@ -74,14 +74,15 @@ describe("a model", () => {
       "model-2.safetensors",
     ]);
     expect(found.optional.map(({ file }) => file)).toContain("tokenizer.json");
+    expect(found.optional.find(({ file }) => file === "vocab.json")?.unless).toBe("tokenizer.json");
     const single = await resolve({ kind: "url", url: "https://x.example/bert" }, files);
     expect(single.files.map(({ urls }) => urls[0])).toContain("https://x.example/bert/model.safetensors");
   });
 
-  it("by the URL of a folder has PyTorch's archives where there are no safetensors", async () => {
+  it("by the URL of a folder has PyTorch's archives, or CTranslate2's, where there are no safetensors", async () => {
     const index = JSON.stringify({ weight_map: { a: "pytorch_model-1.bin", b: "pytorch_model-2.bin" } });
     const files = site({ "https://x.example/sharded/pytorch_model.bin.index.json": index });
-    const there = ["https://x.example/one/pytorch_model.bin", "https://x.example/both/model.safetensors", "https://x.example/both/pytorch_model.bin"];
+    const there = ["https://x.example/one/pytorch_model.bin", "https://x.example/both/model.safetensors", "https://x.example/both/pytorch_model.bin", "https://x.example/ct2/model.bin"];
     const weights = async (url: string): Promise<string[]> => {
       const found = await resolve({ kind: "url", url }, files, async (file) => there.includes(file));
       return found.files.map(({ file }) => file).slice(1);
@@ -89,6 +90,7 @@ describe("a model", () => {
     expect(await weights("https://x.example/sharded")).toEqual(["pytorch_model.bin.index.json", "pytorch_model-1.bin", "pytorch_model-2.bin"]);
     expect(await weights("https://x.example/one/")).toEqual(["pytorch_model.bin"]);
     expect(await weights("https://x.example/both/")).toEqual(["model.safetensors"]);
+    expect(await weights("https://x.example/ct2/")).toEqual(["model.bin"]);
     expect(await weights("https://x.example/none/")).toEqual(["model.safetensors"]);
   });
 

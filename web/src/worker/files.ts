@@ -50,6 +50,7 @@ export async function fetchFiles(
     sources.push(blobSource(wanted.file, blob));
   }
   for (const wanted of resolution.optional) {
+    if (sources.some(({ name }) => name === wanted.unless)) continue;
     const blob = await obtainIfThere(wanted, { ...context, onProgress: totals.of(wanted) });
     if (blob) sources.push(blobSource(wanted.file, blob));
   }
