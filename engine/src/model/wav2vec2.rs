@@ -48,8 +48,14 @@ pub(super) fn from_config(
     let mut b = GraphBuilder::new();
     let shape = vec![Dim::symbol("batch"), Dim::symbol("samples")];
     let waveform = b.input("input_values", DataType::F32, shape)?;
-    let hidden = wav2vec2.encode(&mut b, &tower, waveform)?;
-    b.output("last_hidden_state", hidden)?;
+    let (last, hidden) = wav2vec2.encode(&mut b, &tower, waveform)?;
+    let head = ["lm_head.weight", "classifier.weight"];
+    // Beside a head stands what Transformers 5 gives as the last of `hidden_states`: the last layer's, before the norm.
+    let shown = match head.iter().any(|name| weights.contains(name)) {
+        true => last,
+        false => hidden,
+    };
+    b.output("last_hidden_state", shown)?;
     if weights.contains("lm_head.weight") {
         let logits = Linear {
             name: "lm_head",
@@ -161,13 +167,14 @@ impl Wav2Vec2Config {
         })
     }
 
-    /// From the waveform `[batch, samples]` to the last hidden state `[batch, frames, hidden]`.
+    /// From the waveform `[batch, samples]` to hidden states `[batch, frames, hidden]`:
+    /// what the last layer gives, and the same after the encoder's own norm, which only stable layers leave to the end.
     fn encode(
         &self,
         b: &mut GraphBuilder,
         weights: &Weights<'_>,
         waveform: ValueId,
-    ) -> Result<ValueId, ModelError> {
+    ) -> Result<(ValueId, ValueId), ModelError> {
         let features = self.extract(b, weights, waveform)?;
         let features = b.transpose(features, &[0, 2, 1])?;
         let channels = self.channels();
@@ -188,10 +195,11 @@ impl Wav2Vec2Config {
         for layer in 0..self.layers {
             x = self.layer(layer).apply(b, weights, x, None)?;
         }
-        if self.stable {
-            x = norm.apply(b, weights, "encoder.layer_norm", x)?;
-        }
-        Ok(x)
+        let normal = match self.stable {
+            true => norm.apply(b, weights, "encoder.layer_norm", x)?,
+            false => x,
+        };
+        Ok((x, normal))
     }
 
     fn channels(&self) -> usize {
