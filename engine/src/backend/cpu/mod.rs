@@ -5,16 +5,13 @@
 
 mod arena;
 mod device;
-mod fused;
-mod head;
-pub mod kernels;
-mod padded;
 mod plan;
 pub mod reference;
 mod run;
 mod step;
-mod strided;
-pub mod threads;
 mod weights;
+
+pub use fewbit_kernels as kernels;
+pub use fewbit_kernels::threads;
 
 pub use device::{CpuDevice, CpuOptions};

@@ -6,13 +6,11 @@ use crate::graph::op::{Fused, Operand, Pool2d, Step as Elementwise};
 use crate::tensor::{DataType, ElementType};
 
 use super::arena::{Address, Place};
-use super::fused::Chain;
-use super::head;
-use super::kernels::{Attention, Bias, Convolution, Matmul, Rotary, Strides};
-use super::padded::Padded;
+use super::kernels::{
+    Attention, Bias, Chain, Convolution, Matmul, Padded, Rotary, Strided, Strides, head,
+};
 use super::reference::{self, View};
 use super::run::Run;
-use super::strided::Strided;
 
 /// An operator with its operands.
 pub(super) struct Step {
@@ -382,18 +380,8 @@ impl Step {
     fn strided(&self, run: &Run<'_, '_>, strided: &Strided) -> Result<(), BackendError> {
         let input = run.bytes(&self.inputs[0])?;
         let out = run.output_bytes(&self.output)?;
-        fn words<T: bytemuck::Pod>(strided: &Strided, input: &[u8], out: &mut [u8]) {
-            strided.copy(
-                bytemuck::cast_slice::<u8, T>(input),
-                bytemuck::cast_slice_mut::<u8, T>(out),
-            );
-        }
-        match self.output.element.plain().map_or(4, DataType::bytes) {
-            8 => words::<u64>(strided, input, out),
-            4 => words::<u32>(strided, input, out),
-            2 => words::<u16>(strided, input, out),
-            _ => words::<u8>(strided, input, out),
-        }
+        let size = self.output.element.plain().map_or(4, DataType::bytes);
+        strided.copy_bytes(size, input, out);
         Ok(())
     }
 

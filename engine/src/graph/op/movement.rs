@@ -1,5 +1,7 @@
 //! Attributes of operators that move elements.
 
+pub use fewbit_kernels::op::{Pad, PadMode};
+
 use crate::graph::Dim;
 
 /// `x[start : start+size*stride : stride]` a dimension.
@@ -9,23 +11,4 @@ pub struct Slice {
     /// The window's size before striding, as the WebNN spec has it: the output has `ceil(size/stride)`.
     pub sizes: Vec<Dim>,
     pub strides: Vec<usize>,
-}
-
-/// What stands in the places that padding adds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum PadMode {
-    Constant(f32),
-    /// The nearest element.
-    Edge,
-    /// The elements mirrored at the first and last, which are not repeated; each side adds less than the
-    /// dimension has.
-    Reflection,
-}
-
-/// Elements added before and after, a dimension.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pad {
-    pub before: Vec<usize>,
-    pub after: Vec<usize>,
-    pub mode: PadMode,
 }

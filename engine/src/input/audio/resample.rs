@@ -6,6 +6,8 @@
 
 use std::f64::consts::PI;
 
+use fewbit_kernels::dot;
+
 use super::{AudioError, MAX_RATE, MIN_RATE};
 
 /// Zero crossings of the sinc to each side.
@@ -218,22 +220,4 @@ fn bessel(x: f64) -> f64 {
         }
     }
     sum
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    // Eight sums, so that the compiler may use vectors.
-    let mut sums = [0.0f32; 8];
-    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = a
-        .remainder()
-        .iter()
-        .zip(b.remainder())
-        .map(|(a, b)| a * b)
-        .sum();
-    for (a, b) in a.zip(b) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    sums.iter().sum::<f32>() + rest
 }
