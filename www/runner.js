@@ -229,7 +229,7 @@ async function transcribe(job, entry) {
   const transcription = method("transcribe")(new File([fromBase64(job.data)], job.name), {
     ...(job.language ? { language: job.language } : {}),
     task: job.translate ? "translate" : "transcribe",
-    timestamps: !job.no_timestamps,
+    ...(job.timestamps == null ? {} : { timestamps: job.timestamps }),
     conditionOnPrevious: Boolean(job.condition_on_previous),
     signal: entry.controller.signal,
   });

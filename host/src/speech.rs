@@ -17,7 +17,9 @@ pub struct TranscribeJob {
     pub language: Option<String>,
     /// Into English.
     pub translate: bool,
-    pub no_timestamps: bool,
+    /// Whether the model says when; if left out, where the recording is longer than what it hears at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamps: Option<bool>,
     pub condition_on_previous: bool,
 }
 
@@ -90,7 +92,7 @@ mod native {
                     true => SpeechTask::Translate,
                     false => SpeechTask::Transcribe,
                 },
-                timestamps: !job.no_timestamps,
+                timestamps: job.timestamps,
                 condition_on_previous: job.condition_on_previous,
                 ..TranscribeOptions::default()
             };

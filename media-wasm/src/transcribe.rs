@@ -197,7 +197,7 @@ fn read_options(text: &str) -> Result<TranscribeOptions, JsValue> {
                 )));
             }
         },
-        timestamps: given["timestamps"].as_bool().unwrap_or(usual.timestamps),
+        timestamps: given["timestamps"].as_bool().or(usual.timestamps),
         condition_on_previous: given["conditionOnPrevious"]
             .as_bool()
             .unwrap_or(usual.condition_on_previous),

@@ -116,7 +116,7 @@ fn clips_say_what_they_say() {
         return;
     };
     let model = files.load(NativeTarget::Cpu);
-    for timestamps in [false, true] {
+    for timestamps in [None, Some(true)] {
         let options = TranscribeOptions {
             timestamps,
             ..TranscribeOptions::default()
@@ -126,7 +126,7 @@ fn clips_say_what_they_say() {
             assert_eq!(
                 words(&said.text),
                 words(text),
-                "{name}, timestamps: {timestamps}"
+                "{name}, timestamps: {timestamps:?}"
             );
         }
     }

@@ -9,7 +9,10 @@ export interface TranscribeOptions extends TaskOptions {
   readonly language?: string;
   /** Write down what is said, or translate it into English. Default `transcribe`. */
   readonly task?: "transcribe" | "translate";
-  /** Whether Whisper says when something is said. Without, a segment is up to half a minute long. Default `true`. */
+  /**
+   * Whether Whisper says when something is said. Without, a segment is up to half a minute long. Default: where the recording is
+   * longer than half a minute; without times it understands a little better.
+   */
   readonly timestamps?: boolean;
   /** Whether each half minute goes on from the text before it. Default `false`: an error would be gone on from as well. */
   readonly conditionOnPrevious?: boolean;

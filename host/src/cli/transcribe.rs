@@ -21,6 +21,10 @@ pub(super) struct Speech {
     /// For transcribe: translate into English.
     #[arg(long)]
     into_english: bool,
+    /// For transcribe: let the model say when something is said. So it does anyway where the recording is longer than
+    /// the half minute that it hears at a time.
+    #[arg(long, conflicts_with = "no_timestamps")]
+    timestamps: bool,
     /// For transcribe: segments as long as what the model hears at a time, without times of its own.
     #[arg(long)]
     no_timestamps: bool,
@@ -45,7 +49,10 @@ impl Speech {
             data,
             language: self.language.clone(),
             translate: self.into_english,
-            no_timestamps: self.no_timestamps,
+            timestamps: match self.no_timestamps {
+                true => Some(false),
+                false => self.timestamps.then_some(true),
+            },
             condition_on_previous: self.condition_on_previous,
         };
         let status = Status::new(target);

@@ -104,8 +104,9 @@ pub struct TranscribeOptions {
     /// A code such as `en`; heard out of the first window if left out.
     pub language: Option<String>,
     pub task: SpeechTask,
-    /// Whether Whisper says when it is that something is said. Otherwise a segment is a window.
-    pub timestamps: bool,
+    /// Whether Whisper says when it is that something is said. Otherwise a segment is a window. If left out, it does where the
+    /// recording is longer than a window, as in `transformers`: what is said is understood a little better without times.
+    pub timestamps: Option<bool>,
     /// A window goes on from what the ones before it said: their words are spelled the same, but an error, or a sentence that
     /// is said again, leads small models astray. Off, as in `transformers`.
     pub condition_on_previous: bool,
@@ -126,7 +127,7 @@ impl Default for TranscribeOptions {
         TranscribeOptions {
             language: None,
             task: SpeechTask::Transcribe,
-            timestamps: true,
+            timestamps: None,
             condition_on_previous: false,
             temperatures: vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
             most_compression: 2.4,

@@ -131,6 +131,8 @@ enum Phase {
 pub(super) struct WhisperTranscription {
     whisper: Rc<Whisper>,
     options: TranscribeOptions,
+    /// Whether the model says times.
+    timestamps: bool,
     /// Samples of the recording, and how many of them are done.
     samples: usize,
     done: usize,
@@ -184,6 +186,9 @@ impl WhisperTranscription {
         }
         Ok(WhisperTranscription {
             options: options.clone(),
+            timestamps: options
+                .timestamps
+                .unwrap_or(samples > whisper.features.chunk_samples()),
             samples,
             done: 0,
             window: 0,
@@ -328,7 +333,7 @@ impl WhisperTranscription {
             SpeechTask::Transcribe => tokens.transcribe,
             SpeechTask::Translate => tokens.translate,
         });
-        if !self.options.timestamps {
+        if !self.timestamps {
             self.context.extend(tokens.no_timestamps);
         }
         self.attempt.before = self.context.len();
@@ -341,7 +346,7 @@ impl WhisperTranscription {
         let temperatures = &self.options.temperatures;
         let temperature = temperatures.get(self.attempt.at).copied().unwrap_or(0.0);
         let said = &self.context[self.attempt.before..];
-        restrict(&mut logits, tokens, said, self.options.timestamps);
+        restrict(&mut logits, tokens, said, self.timestamps);
         let chosen = choose(&logits, temperature, &mut self.random);
         let mut ended = true;
         if let Some((id, logprob)) = chosen {
