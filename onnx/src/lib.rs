@@ -1,0 +1,10 @@
+//! ONNX files of the engine's graphs: what runs a model in ONNX Runtime and its execution providers.
+//!
+//! [`export()`] writes a [`Graph`](fewbit_engine::graph::Graph) and the weights it names as one ONNX model: the IR of version
+//! 10 (<https://onnx.ai/onnx/repo-docs/IR.html>), the operators of `ai.onnx` as of opset 21
+//! (<https://onnx.ai/onnx/operators/>). Reading ONNX files is not written yet.
+
+mod export;
+pub mod proto;
+
+pub use export::{ExportError, export};
