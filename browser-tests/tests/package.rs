@@ -194,6 +194,41 @@ async fn score_and_forward_stop_between_runs() -> Result<()> {
     Ok(())
 }
 
+/// Of an encoder-decoder, a page may have the encoder run alone; without the decoder's ids nothing else can.
+#[tokio::test(flavor = "multi_thread")]
+async fn forward_computes_the_outputs_asked_for() -> Result<()> {
+    const TEST: &str = "forward_computes_the_outputs_asked_for";
+    let Some(package) = package(TEST) else {
+        return Ok(());
+    };
+    let base = serve(site(&package)).await?;
+    for installed in browsers(TEST)? {
+        let mut session = open(&installed, false, &base).await?;
+        session.goto(&base).await?;
+        let body = "const model = await load(input, { backend: 'wasm', threads: 1 });
+            const features = { input_features: { type: 'f32', shape: [1, 80, 200], data: new Uint8Array(4 * 80 * 200) } };
+            const told = (run) => run.then((found) => Object.entries(found).map(([name, { shape }]) => [name, shape]), ({ code }) => code);
+            const found = {
+              encoder: await told(model.forward(features, { outputs: ['encoder_last_hidden_state'] })),
+              all: await told(model.forward(features)),
+              unknown: await told(model.forward(features, { outputs: ['nothing'] })),
+            };
+            model.dispose();
+            return found;";
+        let found = with_package(&mut session, body, listed("whisper")?).await?;
+        let browser = installed.browser.name();
+        let encoder = json!([["encoder_last_hidden_state", [1, 100, 64]]]);
+        ensure!(
+            found["encoder"] == encoder
+                && found["all"] == "bad_argument"
+                && found["unknown"] == "bad_argument",
+            "{browser}: {found}"
+        );
+        session.close().await;
+    }
+    Ok(())
+}
+
 /// A page of one origin, the package from another: the worker comes through a blob.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_origin_can_import_the_package() -> Result<()> {

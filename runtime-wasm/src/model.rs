@@ -235,9 +235,15 @@ impl JsModel {
         Ok(message::write(&answer.map_err(Fault::from)?)?)
     }
 
-    /// Runs the graph on tensors by name. `pause` is awaited between runs of the model.
-    pub async fn forward(&self, tensors: Vec<JsTensor>, pause: Function) -> Result<Array, JsValue> {
-        let mut forward = Forward::new(tensor::from_js(tensors)?, Vec::new());
+    /// Runs the graph on tensors by name, for these outputs or, if none is named, all. `pause` is awaited between runs
+    /// of the model.
+    pub async fn forward(
+        &self,
+        tensors: Vec<JsTensor>,
+        outputs: Vec<String>,
+        pause: Function,
+    ) -> Result<Array, JsValue> {
+        let mut forward = Forward::new(tensor::from_js(tensors)?, outputs);
         loop {
             let step = self.shared.borrow_mut()?.step_forward(&mut forward).await;
             if let Some(outputs) = step.map_err(Fault::from)? {

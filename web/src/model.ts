@@ -275,12 +275,15 @@ export class Model {
     return this.#client.call("score", { input: plainPrompt(input) }, { signal });
   }
 
-  /** Runs the model's graph on tensors by name, for verification. */
+  /**
+   * Runs the model's graph on tensors by name, for verification. Without `outputs`, all of them are computed; of an
+   * encoder-decoder, `["encoder_last_hidden_state"]` runs the encoder alone.
+   */
   forward(
     tensors: Readonly<Record<string, TensorData>>,
-    { signal }: { readonly signal?: AbortSignal } = {},
+    { outputs = [], signal }: { readonly outputs?: readonly string[]; readonly signal?: AbortSignal } = {},
   ): Promise<Readonly<Record<string, TensorData>>> {
-    return this.#client.call("forward", { tensors }, { signal });
+    return this.#client.call("forward", { tensors, outputs: [...outputs] }, { signal });
   }
 
   /** The token ids of a prompt, as a generation would see them. */

@@ -110,7 +110,7 @@ export interface Calls {
   };
   score: { args: { readonly input: Prompt }; event: never; result: Score };
   forward: {
-    args: { readonly tensors: Readonly<Record<string, TensorData>> };
+    args: { readonly tensors: Readonly<Record<string, TensorData>>; readonly outputs: readonly string[] };
     event: never;
     result: Readonly<Record<string, TensorData>>;
   };

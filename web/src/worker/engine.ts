@@ -139,9 +139,9 @@ export function createHandlers(): Handlers {
     score: ({ input }, { signal }) =>
       inTurn(signal, async ({ model }) => JSON.parse(await model.score(JSON.stringify(input), pauseFor(signal))) as Score),
 
-    forward: ({ tensors }, { signal }) =>
+    forward: ({ tensors, outputs: wanted }, { signal }) =>
       inTurn(signal, async ({ model }) => {
-        const outputs = await model.forward(named(tensors), pauseFor(signal));
+        const outputs = await model.forward(named(tensors), wanted, pauseFor(signal));
         return Object.fromEntries(outputs.map(({ name, ...tensor }): [string, TensorData] => [name, tensor]));
       }),
 

@@ -36,7 +36,8 @@ export interface RuntimeModel {
   answer(question: string, tensors: readonly NamedTensor[]): Promise<string>;
   /** A vector for each picture or sound of a batch. */
   embedTensors(tensors: readonly NamedTensor[]): Promise<Float32Array[]>;
-  forward(tensors: readonly NamedTensor[], pause: () => Promise<void>): Promise<NamedTensor[]>;
+  /** All outputs if none is named. */
+  forward(tensors: readonly NamedTensor[], outputs: readonly string[], pause: () => Promise<void>): Promise<NamedTensor[]>;
   tokenize(request: string): Uint32Array;
   /** Mel bands and frames of what it reads; empty for a model of another kind. For transcription, as the next four. */
   featureShape(): Uint32Array;

@@ -125,7 +125,7 @@ export async function transcribe(
 
 /** A run of a CTC model. */
 async function answer(model: RuntimeModel, steps: TranscriptionSteps, input: readonly NamedTensor[], signal: AbortSignal): Promise<void> {
-  const outputs = await model.forward(input, async () => {
+  const outputs = await model.forward(input, [], async () => {
     await macrotask();
     throwIfAborted(signal);
   });
