@@ -2,7 +2,7 @@
 // `bench-peers` calls the functions of `window.peers` in turn; all times are milliseconds of this page's clock, from
 // the call to what comes back to the page, so that workers and messages count for everyone.
 
-/** What is loaded: name → { generate(prompt, tokens) | embed(ids), close() }. */
+/** What is loaded: name → { generate(prompt, tokens) | embed(ids) | encode(), close() }. */
 const loaded = {};
 
 const loaders = {
@@ -99,7 +99,81 @@ const loaders = {
       close: () => session.release(),
     };
   },
+
+  // --- encoders on the same graph ------------------------------------------------------------------------------------
+
+  async "fewbit:encode"({ model, inputs, output }) {
+    const tensors = await fetched(inputs);
+    const { load } = await import("/fewbit/index.js");
+    const fewbit = await load(listed(model), { backend: "wasm", threads: 1 });
+    return {
+      about: about(fewbit.info),
+      async encode() {
+        const began = performance.now();
+        const outputs = await fewbit.forward(tensors, { outputs: [output] });
+        const ms = performance.now() - began;
+        const { buffer, byteOffset, byteLength } = outputs[output].data;
+        this.output = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+        return { ms };
+      },
+      close: () => fewbit.dispose(),
+    };
+  },
+
+  async "onnxruntime-web:encode"({ onnx, inputs, output }) {
+    const tensors = await fetched(inputs);
+    const ort = await import("/npm/onnxruntime-web/dist/ort.wasm.min.mjs");
+    ort.env.wasm.numThreads = 1;
+    ort.env.wasm.wasmPaths = new URL("/npm/onnxruntime-web/dist/", location.href).href;
+    const session = await ort.InferenceSession.create(new URL(onnx, location.href).href, {
+      executionProviders: ["wasm"], graphOptimizationLevel: "all",
+    });
+    const types = { f32: ["float32", Float32Array], i32: ["int32", Int32Array] };
+    const given = {};
+    for (const [name, { type, shape, data }] of Object.entries(tensors)) {
+      const [called, array] = types[type];
+      given[name] = new ort.Tensor(called, new array(data.buffer), shape);
+    }
+    return {
+      about: { version: ort.env.versions.web, inputs: session.inputNames, outputs: session.outputNames },
+      async encode() {
+        const began = performance.now();
+        // All nodes run; only this output is copied out.
+        const outputs = await session.run(given, [output]);
+        const ms = performance.now() - began;
+        this.output = outputs[output].data;
+        return { ms };
+      },
+      close: () => session.release(),
+    };
+  },
 };
+
+/** Tensors that the benchmark serves as raw elements: name → { type, shape, data (bytes) }. */
+async function fetched({ base, tensors }) {
+  const named = {};
+  for (const [name, { type, shape, file }] of Object.entries(tensors)) {
+    const answer = await fetch(new URL(file, new URL(base, location.href)));
+    if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
+    named[name] = { type, shape, data: new Uint8Array(await answer.arrayBuffer()) };
+  }
+  return named;
+}
+
+/** How far two outputs are from each other. */
+function distance(ours, theirs) {
+  if (ours.length !== theirs.length || ours.length === 0) throw new Error(`${ours.length} and ${theirs.length} elements`);
+  let difference = 0;
+  let length = 0;
+  let largest = 0;
+  for (let i = 0; i < ours.length; i++) {
+    const off = ours[i] - theirs[i];
+    difference += off * off;
+    length += theirs[i] * theirs[i];
+    if (!(Math.abs(off) <= largest)) largest = Math.abs(off);
+  }
+  return { elements: ours.length, difference: Math.sqrt(difference / length), largest };
+}
 
 /** Mean over the tokens, scaled to length 1. A model that pools by itself gives one vector. */
 function meanOfUnitLength(data, dims) {
@@ -130,13 +204,15 @@ function about({ backend, variant, threads, activations }) {
 }
 
 window.peers = {
-  async load({ name, model }) {
+  async load({ name, ...input }) {
     const began = performance.now();
-    loaded[name] = await loaders[name]({ model });
+    loaded[name] = await loaders[name](input);
     return { ms: performance.now() - began, about: loaded[name].about };
   },
   generate: ({ name, prompt, tokens }) => loaded[name].generate(prompt, tokens),
   embed: ({ name, text, ids }) => loaded[name].embed(text, ids),
+  encode: ({ name }) => loaded[name].encode(),
+  compare: ({ name, peer }) => distance(loaded[name].output, loaded[peer].output),
   async close({ name }) {
     await loaded[name].close();
     delete loaded[name];

@@ -1,8 +1,13 @@
 //! fewbit beside other libraries in one headless Chromium, one thread each, in turn (A-B-B-A, so that what drifts meets
-//! both): @wllama/wllama on SmolLM2-135M-Instruct in Q4_1, onnxruntime-web on all-MiniLM-L6-v2 with 128 tokens.
+//! both): @wllama/wllama on SmolLM2-135M-Instruct in Q4_1, onnxruntime-web on all-MiniLM-L6-v2 with 128 tokens and on
+//! the encoder of Whisper tiny.en.
 //!
 //! `cargo xtask bench-peers` prepares what this needs: `npm ci` in `browser-tests/`, `dist/web`.
 
+mod encode;
+mod encoder;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,6 +28,10 @@ const TOKENS: usize = 48;
 const ROUNDS: usize = 1;
 /// Embeddings in each turn; the first of each is thrown away.
 const EMBEDDINGS: usize = 6;
+/// Whose encoders run on the same graph.
+const ENCODERS: [&str; 2] = ["whisper-tiny.en", "all-minilm-l6-v2"];
+
+const ONLY: &str = "--only takes generate, embed or encode";
 
 struct Arguments {
     json: bool,
@@ -43,22 +52,48 @@ async fn main() -> Result<()> {
     ] {
         ensure!(needed.exists(), "{} is missing: {how}", needed.display());
     }
+    let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
     let store = Store::open()?;
-    let language = model(&store, "smollm2-135m-instruct")?;
-    let sentences = model(&store, "all-minilm-l6-v2")?;
     let peers = Store::at(
         store.home().to_path_buf(),
-        Manifest::parse(include_str!("../../peers/models.json"))?,
+        Manifest::parse(include_str!("../../../peers/models.json"))?,
     );
-    let onnx = model(&peers, "minilm-int8-onnx")?;
+    let language = match wanted("generate") {
+        true => Some(model(&store, "smollm2-135m-instruct")?),
+        false => None,
+    };
+    let sentences = match wanted("embed") {
+        true => Some([
+            model(&store, "all-minilm-l6-v2")?,
+            model(&peers, "minilm-int8-onnx")?,
+        ]),
+        false => None,
+    };
+    let made = tempfile::tempdir()?;
+    let mut encoders = Vec::new();
+    if wanted("encode") {
+        for name in ENCODERS {
+            let model = model(&store, name)?;
+            let folder = made.path().join(name);
+            std::fs::create_dir(&folder)?;
+            let prepared = encoder::prepare(&model, &folder).await?;
+            encoders.push((model, prepared));
+        }
+    }
 
-    let pages = Router::new()
+    let mut pages = Router::new()
         .nest_service("/peers", ServeDir::new(root.join("peers")))
         .nest_service("/npm", ServeDir::new(root.join("node_modules")))
         .nest_service("/fewbit", ServeDir::new(root.join("../dist/web")))
-        .nest_service(&path_of(&language), ServeDir::new(&language.folder))
-        .nest_service(&path_of(&sentences), ServeDir::new(&sentences.folder))
-        .nest_service(&path_of(&onnx), ServeDir::new(&onnx.folder));
+        .nest_service("/made", ServeDir::new(made.path()));
+    let mut served = BTreeMap::new();
+    let texts = language.iter().chain(sentences.iter().flatten());
+    for model in texts.chain(encoders.iter().map(|(model, _)| model)) {
+        served.insert(path_of(model), &model.folder);
+    }
+    for (path, folder) in served {
+        pages = pages.nest_service(&path, ServeDir::new(folder));
+    }
     let base = serve(pages).await?;
     let installed = find(Browser::Chrome)?;
     let mut session = open(&installed, false, &base).await?;
@@ -68,13 +103,19 @@ async fn main() -> Result<()> {
         "browser": session.info().browser_name, "version": session.info().browser_version, "flags": session.info().flags,
         "cores": std::thread::available_parallelism().map_or(1, usize::from),
     });
-    let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
-    if wanted("generate") {
-        report["generate"] = generate(&mut session, &language, arguments.rounds).await?;
+    if let Some(language) = &language {
+        report["generate"] = generate(&mut session, language, arguments.rounds).await?;
     }
-    if wanted("embed") {
-        report["embed"] = embed(&mut session, &sentences, &onnx, arguments.rounds).await?;
+    if let Some([sentences, onnx]) = &sentences {
+        report["embed"] = embed(&mut session, sentences, onnx, arguments.rounds).await?;
     }
+    let mut encoded = Vec::new();
+    for (model, prepared) in &encoders {
+        let base = format!("/made/{}", model.name);
+        let run = encode::encode(&mut session, model, prepared, &base, arguments.rounds);
+        encoded.push(run.await?);
+    }
+    report["encode"] = encoded.into();
     session.close().await;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -94,12 +135,19 @@ fn arguments() -> Result<Arguments> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--json" => found.json = true,
-            "--only" => found.only = Some(words.next().context("--only takes generate or embed")?),
+            "--only" => {
+                let only = words.next().context(ONLY)?;
+                ensure!(
+                    ["generate", "embed", "encode"].contains(&only.as_str()),
+                    ONLY
+                );
+                found.only = Some(only);
+            }
             "--rounds" => {
                 found.rounds = words.next().context("--rounds takes a number")?.parse()?
             }
             other => bail!(
-                "`{other}` is unknown: bench-peers [--json] [--only generate|embed] [--rounds N]"
+                "`{other}` is unknown: bench-peers [--json] [--only generate|embed|encode] [--rounds N]"
             ),
         }
     }
@@ -337,5 +385,8 @@ fn print(report: &Value) {
             "cosine of the two embeddings {:.5} (the peer's file keeps its weights in 8 bits)",
             embed["cosine"].as_f64().unwrap_or(f64::NAN)
         );
+    }
+    if let Some(encoders) = report["encode"].as_array().filter(|all| !all.is_empty()) {
+        encode::print(encoders);
     }
 }
