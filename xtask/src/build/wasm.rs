@@ -83,10 +83,6 @@ const SHARED_MEMORY: &[&str] = &[
 /// its own. Without the pass the f32 product runs at 61 GFLOP/s instead of 41 in Chromium, and modules are smaller.
 const KEEP_ADDRESSES: &str = "-Cllvm-args=-disable-lsr";
 
-/// How large a function may be to be copied into its callers, in LLVM's cost units, of which -O3 allows 225. Kernels ask
-/// for their inlining themselves; copies of the rest made modules 2% larger and the kernels no faster.
-const INLINE: &str = "-Cllvm-args=-inline-threshold=40";
-
 impl Variant {
     /// Build scripts look at `RUSTC_BOOTSTRAP` and would undo one another's work in one folder.
     fn target(&self, project: &Project) -> PathBuf {
@@ -99,10 +95,7 @@ impl Variant {
 
     /// Cargo's arguments and rustc's flags that make the variant.
     fn apply(&self, command: &mut Command) {
-        let mut flags = format!(
-            "-Ctarget-feature={} {KEEP_ADDRESSES} {INLINE}",
-            self.target_features
-        );
+        let mut flags = format!("-Ctarget-feature={} {KEEP_ADDRESSES}", self.target_features);
         if self.threads {
             for flag in SHARED_MEMORY {
                 flags.push(' ');
