@@ -147,6 +147,16 @@ async fn open_ctranslate2(file: &Rc<dyn ByteSource>) -> Result<OpenModel, Checkp
     })
 }
 
+/// What holds tensors beside a model's weights: what it is verified by, and what a trainer leaves.
+const BESIDE_WEIGHTS: [&str; 6] = [
+    "reference.safetensors",
+    "training_args.bin",
+    "optimizer.pt",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state.pth",
+];
+
 /// Safetensors, or PyTorch's archives where there are none: shards with an index, else the one file of the usual
 /// name, and only then one of another name (beside which may lie tensors that are not the model's).
 async fn open_tensors(
@@ -172,10 +182,11 @@ async fn open_tensors(
             return open_single(file).await;
         }
     }
-    // What a trainer leaves beside the weights is a pickle of another kind.
-    let pickled = |name: &str| pytorch::is_named(name) && name != "training_args.bin";
-    let first = |wanted: &dyn Fn(&str) -> bool| files.files.iter().find(|file| wanted(file.name()));
-    match first(&is_safetensors).or_else(|| first(&pickled)) {
+    let first = |wanted: fn(&str) -> bool| {
+        let mut files = files.files.iter();
+        files.find(|file| wanted(file.name()) && !BESIDE_WEIGHTS.contains(&file.name()))
+    };
+    match first(is_safetensors).or_else(|| first(pytorch::is_named)) {
         Some(file) => open_single(file).await,
         None => Err(CheckpointError::NoWeights(files.names())),
     }
@@ -193,4 +204,26 @@ async fn open_single(
 
 fn is_safetensors(name: &str) -> bool {
     name.ends_with(".safetensors")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::MemorySource;
+
+    #[test]
+    fn what_lies_beside_the_weights_is_not_taken_for_them() {
+        let archive = include_bytes!("../../tests/fixtures/reference/gpt2-bin/pytorch_model.bin");
+        let file = |name: &str, bytes: &[u8]| -> Rc<dyn ByteSource> {
+            Rc::new(MemorySource::new(name, bytes.to_vec()))
+        };
+        let beside = BESIDE_WEIGHTS.map(|name| file(name, b"no weights"));
+        let mut files = ModelFiles::new(beside.to_vec());
+        let none = pollster::block_on(open_tensors(&files));
+        assert!(matches!(none, Err(CheckpointError::NoWeights(_))));
+        files.files.push(file("model.pt", archive));
+        let (checkpoint, sources) = pollster::block_on(open_tensors(&files)).unwrap();
+        assert_eq!(sources[0].name(), "model.pt");
+        assert!(checkpoint.contains("wte.weight"));
+    }
 }
