@@ -19,8 +19,8 @@ use crate::target::Target;
 
 /// Run a model on a target: continue a prompt, answer a chat, or do another task with a text, a picture or a recording.
 ///
-/// A plain prompt is continued as it stands; --chat goes through the model's chat template. --task says what else to do:
-/// embed (a text, picture or recording), classify (the same), detect (things in a picture), zero-shot (which of
+/// A plain prompt is continued as it stands; --chat, or --task chat with one message as INPUT, goes through the model's chat template.
+/// --task says what else to do: embed (a text, picture or recording), classify (the same), detect (things in a picture), zero-shot (which of
 /// --labels fits a picture or recording), fill-mask (a text with a mask), transcribe (a recording), translate and summarize (a text).
 ///
 /// With --json one object is printed: target, outcome (pass, error, unsupported, unavailable), adapter and more; and for
@@ -87,6 +87,7 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Task {
     Generate,
+    Chat,
     Embed,
     Classify,
     Detect,
@@ -104,6 +105,7 @@ impl Task {
     fn name(self) -> &'static str {
         match self {
             Task::Generate => "generate",
+            Task::Chat => "chat",
             Task::Embed => "embed",
             Task::Classify => "classify",
             Task::Detect => "detect",
@@ -116,7 +118,10 @@ impl Task {
     }
 
     fn makes_text(self) -> bool {
-        matches!(self, Task::Generate | Task::Translate | Task::Summarize)
+        matches!(
+            self,
+            Task::Generate | Task::Chat | Task::Translate | Task::Summarize
+        )
     }
 }
 
@@ -209,11 +214,17 @@ impl Run {
     fn prompt(&self) -> anyhow::Result<Option<Prompt>> {
         match (&self.input, &self.chat) {
             (Some(_), None) if !self.task.makes_text() => Ok(None),
+            (Some(text), None) if self.task == Task::Chat => {
+                Ok(Some(Prompt::Messages(vec![Message {
+                    role: "user".into(),
+                    content: text.clone(),
+                }])))
+            }
             (Some(text), None) => Ok(Some(Prompt::Text(text.clone()))),
-            (None, Some(chat)) if self.task == Task::Generate => {
+            (None, Some(chat)) if matches!(self.task, Task::Generate | Task::Chat) => {
                 Ok(Some(Prompt::Messages(messages(chat)?)))
             }
-            (None, Some(_)) => bail!("--chat is for --task generate"),
+            (None, Some(_)) => bail!("--chat is for --task generate or chat"),
             _ => bail!("give an input or --chat"),
         }
     }
