@@ -6,6 +6,8 @@
 #[cfg(feature = "webdriver")]
 pub mod browser;
 pub mod cli;
+#[cfg(feature = "native")]
+pub mod conformance;
 #[cfg(feature = "media")]
 pub mod input;
 pub mod job;

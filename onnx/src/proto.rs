@@ -50,6 +50,8 @@ pub struct GraphProto {
     pub input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfoProto>,
+    #[prost(message, repeated, tag = "15")]
+    pub sparse_initializer: Vec<SparseTensorProto>,
 }
 
 /// One operator over named values; an empty name stands for an optional input that is not given.
@@ -80,8 +82,14 @@ pub struct AttributeProto {
     pub i: Option<i64>,
     #[prost(bytes = "vec", optional, tag = "4")]
     pub s: Option<Vec<u8>>,
+    #[prost(message, optional, tag = "5")]
+    pub t: Option<TensorProto>,
+    #[prost(float, repeated, packed = "false", tag = "7")]
+    pub floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub strings: Vec<Vec<u8>>,
     #[prost(enumeration = "AttributeType", optional, tag = "20")]
     pub r#type: Option<i32>,
 }
@@ -94,21 +102,41 @@ pub enum AttributeType {
     Float = 1,
     Int = 2,
     String = 3,
+    Tensor = 4,
+    Floats = 6,
     Ints = 7,
+    Strings = 8,
 }
 
-/// A tensor with its elements, little-endian and row-major in `raw_data`.
+/// A tensor with its elements: little-endian and row-major in `raw_data`, or as numbers in the field that the
+/// schema has for its type. Where `data_location` is 1 they are in another file.
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorProto {
     #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
     #[prost(int32, optional, tag = "2")]
     pub data_type: Option<i32>,
+    #[prost(float, repeated, tag = "4")]
+    pub float_data: Vec<f32>,
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
+    #[prost(int64, repeated, tag = "7")]
+    pub int64_data: Vec<i64>,
     #[prost(string, optional, tag = "8")]
     pub name: Option<String>,
     #[prost(bytes = "vec", optional, tag = "9")]
     pub raw_data: Option<Vec<u8>>,
+    #[prost(double, repeated, tag = "10")]
+    pub double_data: Vec<f64>,
+    #[prost(uint64, repeated, tag = "11")]
+    pub uint64_data: Vec<u64>,
+    #[prost(int32, optional, tag = "14")]
+    pub data_location: Option<i32>,
 }
+
+/// `SparseTensorProto`, of which only that there is one is known here.
+#[derive(Clone, PartialEq, Message)]
+pub struct SparseTensorProto {}
 
 /// An input's or output's name and type.
 #[derive(Clone, PartialEq, Message)]
@@ -149,6 +177,37 @@ pub struct Dimension {
     pub dim_value: Option<i64>,
     #[prost(string, optional, tag = "2")]
     pub dim_param: Option<String>,
+}
+
+/// The type of a number in `TensorProto.DataType`, if it is one that tensors here have.
+pub fn data_type_of(number: i32) -> Option<DataType> {
+    DataType::ALL
+        .into_iter()
+        .find(|&data_type| data_type_number(data_type) == number)
+}
+
+/// The name of a number in `TensorProto.DataType`, for what is said of types that tensors here do not have.
+pub fn data_type_name(number: i32) -> String {
+    let name = match number {
+        8 => "string",
+        14 => "complex64",
+        15 => "complex128",
+        17 => "float8e4m3fn",
+        18 => "float8e4m3fnuz",
+        19 => "float8e5m2",
+        20 => "float8e5m2fnuz",
+        21 => "uint4",
+        22 => "int4",
+        23 => "float4e2m1",
+        24 => "float8e8m0",
+        25 => "uint2",
+        26 => "int2",
+        other => match data_type_of(other) {
+            Some(data_type) => data_type.name(),
+            None => return format!("number {other}"),
+        },
+    };
+    name.to_owned()
 }
 
 /// The number of a type in `TensorProto.DataType`.

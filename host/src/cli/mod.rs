@@ -4,6 +4,8 @@
 
 #[cfg(feature = "runners")]
 mod bench;
+#[cfg(feature = "native")]
+mod conformance;
 #[cfg(feature = "webdriver")]
 mod demo;
 #[cfg(feature = "webdriver")]
@@ -55,6 +57,8 @@ enum Command {
     Score(score::Score),
     #[cfg(feature = "runners")]
     Bench(bench::Bench),
+    #[cfg(feature = "native")]
+    Conformance(conformance::Conformance),
     #[cfg(feature = "results")]
     Query(query::Query),
     /// Find out which browsers, drivers, adapters and features this machine has, by starting each.
@@ -80,6 +84,8 @@ pub fn main() -> ExitCode {
         Command::Score(command) => on_runtime(command.run()),
         #[cfg(feature = "runners")]
         Command::Bench(command) => on_runtime(command.run()),
+        #[cfg(feature = "native")]
+        Command::Conformance(command) => command.run(),
         #[cfg(feature = "results")]
         Command::Query(command) => command.run(),
         #[cfg(feature = "webdriver")]

@@ -60,6 +60,7 @@ pub(super) async fn read(
             data_type: Some(data_type_number(data_type)),
             name: Some(initializer.clone()),
             raw_data: Some(bytes),
+            ..TensorProto::default()
         });
     }
     Ok(initializers)

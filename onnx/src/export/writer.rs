@@ -139,6 +139,7 @@ impl<'a> Writer<'a> {
             data_type: Some(data_type_number(tensor.data_type())),
             name: Some(name.clone()),
             raw_data: Some(tensor.bytes().to_vec()),
+            ..TensorProto::default()
         });
         name
     }
@@ -185,6 +186,7 @@ impl<'a> Writer<'a> {
             output: outputs.collect::<Result<_, ExportError>>()?,
             node: self.nodes,
             initializer: initializers,
+            ..GraphProto::default()
         })
     }
 

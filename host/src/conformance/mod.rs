@@ -1,0 +1,13 @@
+//! ONNX's node cases: one model of one or a few nodes each, with inputs and the outputs they must give.
+//!
+//! [`cases`] finds them in a folder or an archive, [`run`] runs one in this process.
+
+mod cases;
+mod compare;
+mod run;
+
+pub use cases::{Case, CaseError, Cases};
+pub use run::{Verdict, run};
+
+#[cfg(test)]
+mod tests;

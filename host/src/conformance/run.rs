@@ -1,0 +1,253 @@
+//! One case on the engine's CPU back end, in this process.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use fewbit_engine::backend::cpu::kernels::Kernels;
+use fewbit_engine::backend::cpu::threads::Serial;
+use fewbit_engine::backend::cpu::{CpuDevice, CpuOptions};
+use fewbit_engine::backend::{BackendError, NumericPolicy};
+use fewbit_engine::graph::{Bindings, Graph};
+use fewbit_engine::session::{Session, SessionError};
+use fewbit_engine::tensor::Tensor;
+use fewbit_onnx::{
+    ImportError, ImportOptions, Imported, Interface, import, interface, tensor_file,
+};
+
+use super::cases::Case;
+use super::compare::Tolerance;
+use crate::job::Outcome;
+
+/// A case may take so long; what takes longer is left behind.
+const MOST_TIME: Duration = Duration::from_secs(60);
+
+/// All values of a case's graph together have at most so many bytes.
+const MOST_BYTES: usize = 512 << 20;
+
+/// How a case ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    /// Why, where it did not pass.
+    pub reason: Option<String>,
+    /// The operators in the case's model.
+    pub operators: Vec<String>,
+}
+
+/// Runs a case on `native:cpu` and compares every output with the expected one.
+pub fn run(case: Case) -> Verdict {
+    let file = format!("{}/model.onnx", case.name);
+    let model = case.files.get("model.onnx").map_or(&[][..], Vec::as_slice);
+    let operators = match interface(model, &file) {
+        Ok(interface) => interface.operators,
+        Err(error) => return verdict(Vec::new(), Err(of_import(&error))),
+    };
+    let (told, hear) = mpsc::channel();
+    let work = std::thread::Builder::new().spawn(move || {
+        // Nobody listens any more after the limit.
+        let _ = told.send(compute(&case, &file));
+    });
+    let result = match (work, hear.recv_timeout(MOST_TIME)) {
+        (Err(error), _) => Err((Outcome::Error, format!("no thread: {error}"))),
+        (_, Ok(result)) => result,
+        (_, Err(mpsc::RecvTimeoutError::Timeout)) => {
+            Err((Outcome::Error, format!("took more than {MOST_TIME:?}")))
+        }
+        (_, Err(mpsc::RecvTimeoutError::Disconnected)) => {
+            Err((Outcome::Error, "panicked".to_owned()))
+        }
+    };
+    verdict(operators, result)
+}
+
+type Failure = (Outcome, String);
+
+/// Reads input or output number so and so of a data set, if there is one.
+type Reader<'a> = dyn Fn(&str, usize) -> Result<Option<Tensor>, Failure> + 'a;
+
+fn verdict(operators: Vec<String>, result: Result<(), Failure>) -> Verdict {
+    let (outcome, reason) = match result {
+        Ok(()) => (Outcome::Pass, None),
+        Err((outcome, reason)) => (outcome, Some(reason)),
+    };
+    Verdict {
+        outcome,
+        reason,
+        operators,
+    }
+}
+
+fn of_import(error: &ImportError) -> Failure {
+    let outcome = match error.is_unsupported() {
+        true => Outcome::Unsupported,
+        false => Outcome::Error,
+    };
+    (outcome, error.to_string())
+}
+
+fn of_session(error: &SessionError) -> Failure {
+    let outcome = match error {
+        SessionError::Backend(BackendError::Unsupported { .. }) => Outcome::Unsupported,
+        _ => Outcome::Error,
+    };
+    (outcome, error.to_string())
+}
+
+fn wrong(message: impl ToString) -> Failure {
+    (Outcome::Error, message.to_string())
+}
+
+fn compute(case: &Case, file: &str) -> Result<(), Failure> {
+    let tolerance = match case.files.get("tolerance.txt") {
+        Some(text) => Tolerance::parse(&String::from_utf8_lossy(text)).map_err(wrong)?,
+        None => Tolerance::default(),
+    };
+    let model = case.files.get("model.onnx").map_or(&[][..], Vec::as_slice);
+    let interface = interface(model, file).map_err(|e| of_import(&e))?;
+    let mut sets = 0;
+    while case
+        .files
+        .keys()
+        .any(|name| name.starts_with(&folder(sets)))
+    {
+        data_set(case, sets, model, file, &interface, tolerance)?;
+        sets += 1;
+    }
+    match sets {
+        0 => Err(wrong("there is no test_data_set_0")),
+        _ => Ok(()),
+    }
+}
+
+fn folder(set: usize) -> String {
+    format!("test_data_set_{set}/")
+}
+
+fn data_set(
+    case: &Case,
+    set: usize,
+    model: &[u8],
+    file: &str,
+    interface: &Interface,
+    tolerance: Tolerance,
+) -> Result<(), Failure> {
+    let read = |kind: &str, at: usize| -> Result<Option<Tensor>, Failure> {
+        let name = format!("{}{kind}_{at}.pb", folder(set));
+        let Some(bytes) = case.files.get(&name) else {
+            return Ok(None);
+        };
+        let tensor = tensor_file(bytes, &format!("{}/{name}", case.name));
+        tensor.map(Some).map_err(|e| of_import(&e))
+    };
+    let imported = imported(model, file, interface, &read)?;
+    let mut inputs = BTreeMap::new();
+    for (at, name) in interface.inputs.iter().enumerate() {
+        if let Some(tensor) = read("input", at)? {
+            inputs.insert(name.as_str(), tensor);
+        }
+    }
+    let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(&name, t)| (name, t)).collect();
+    let mut names = Vec::new();
+    let mut expected = Vec::new();
+    for (at, name) in interface.outputs.iter().enumerate() {
+        if let Some(tensor) = read("output", at)? {
+            names.push(name.as_str());
+            expected.push(tensor);
+        }
+    }
+    let bindings = bindings(&imported.graph, &inputs);
+    small(&imported.graph, &bindings)?;
+    let got = outputs(imported, file, &bindings, &given, &names)?;
+    for ((name, got), expected) in names.iter().zip(&got).zip(&expected) {
+        if let Some(difference) = tolerance.difference(got, expected) {
+            return Err((Outcome::Mismatch, format!("{name}: {difference}")));
+        }
+    }
+    Ok(())
+}
+
+/// The graph; inputs whose numbers decide a shape are given their values beforehand.
+fn imported(
+    model: &[u8],
+    file: &str,
+    interface: &Interface,
+    read: &Reader<'_>,
+) -> Result<Imported, Failure> {
+    let mut options = ImportOptions::default();
+    loop {
+        let error = match import(model, file, &options) {
+            Ok(imported) => return Ok(imported),
+            Err(error) => error,
+        };
+        let known = options.values.len();
+        if let ImportError::ValueNeeded { inputs, .. } = &error {
+            for (at, name) in interface.inputs.iter().enumerate() {
+                if inputs.contains(name)
+                    && let Some(tensor) = read("input", at)?
+                {
+                    options.values.insert(name.clone(), tensor);
+                }
+            }
+        }
+        if options.values.len() == known {
+            return Err(of_import(&error));
+        }
+    }
+}
+
+/// What the inputs' sizes make of the graph's symbols.
+fn bindings(graph: &Graph, inputs: &BTreeMap<&str, Tensor>) -> Bindings {
+    let mut bindings = Bindings::new();
+    for &id in &graph.inputs {
+        let value = graph.value(id);
+        if let fewbit_engine::graph::Source::Input(name) = &value.source
+            && let Some(tensor) = inputs.get(name.as_str())
+        {
+            for (dim, &size) in value.shape.iter().zip(tensor.shape()) {
+                if let Some(symbol) = dim.as_symbol() {
+                    bindings.insert(symbol.to_owned(), size);
+                }
+            }
+        }
+    }
+    bindings
+}
+
+/// Refuses a graph whose values would not fit.
+fn small(graph: &Graph, bindings: &Bindings) -> Result<(), Failure> {
+    let graph = graph.specialize(bindings).map_err(wrong)?;
+    let mut total = 0usize;
+    for value in &graph.values {
+        let shape = value.fixed_shape().map_err(wrong)?;
+        let bytes = value.element.byte_len(&shape).unwrap_or(usize::MAX);
+        total = total.saturating_add(bytes);
+    }
+    if total > MOST_BYTES {
+        let reason = format!("its values have {total} bytes, more than {MOST_BYTES}");
+        return Err((Outcome::Unsupported, reason));
+    }
+    Ok(())
+}
+
+fn outputs(
+    imported: Imported,
+    file: &str,
+    bindings: &Bindings,
+    inputs: &[(&str, &Tensor)],
+    names: &[&str],
+) -> Result<Vec<Tensor>, Failure> {
+    let device = Box::new(CpuDevice::new(CpuOptions {
+        policy: NumericPolicy::default(),
+        kernels: Kernels::best(),
+        parallel: Rc::new(Serial),
+    }));
+    let source = imported.source(file);
+    let mut go_on = |_| ControlFlow::Continue(());
+    let session = Session::open(device, imported.graph, source, &mut go_on);
+    let mut session = pollster::block_on(session).map_err(|e| of_session(&e))?;
+    let run = session.run(bindings, inputs, names);
+    pollster::block_on(run).map_err(|e| of_session(&e))
+}

@@ -1,0 +1,153 @@
+//! Cases made by hand, and ONNX's own where they lie beside the checkout.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use fewbit_engine::tensor::{DataType, Tensor};
+use fewbit_onnx::proto::{
+    Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, data_type_number,
+};
+use prost::Message;
+
+use super::{Cases, run};
+use crate::job::Outcome;
+
+fn value(name: &str) -> ValueInfoProto {
+    ValueInfoProto {
+        name: Some(name.into()),
+        r#type: Some(TypeProto {
+            tensor_type: Some(TensorTypeProto {
+                elem_type: Some(data_type_number(DataType::F32)),
+                shape: Some(TensorShapeProto {
+                    dim: vec![Dimension {
+                        dim_value: Some(2),
+                        ..Dimension::default()
+                    }],
+                }),
+            }),
+        }),
+    }
+}
+
+fn model(op_type: &str) -> Vec<u8> {
+    ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![OperatorSetIdProto {
+            domain: None,
+            version: Some(13),
+        }],
+        graph: Some(GraphProto {
+            node: vec![NodeProto {
+                input: vec!["x".into()],
+                output: vec!["y".into()],
+                op_type: Some(op_type.into()),
+                ..NodeProto::default()
+            }],
+            input: vec![value("x")],
+            output: vec![value("y")],
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    }
+    .encode_to_vec()
+}
+
+fn tensor(values: [f32; 2]) -> Vec<u8> {
+    TensorProto {
+        dims: vec![2],
+        data_type: Some(data_type_number(DataType::F32)),
+        raw_data: Some(Tensor::from_f32(&[2], &values).unwrap().bytes().to_vec()),
+        ..TensorProto::default()
+    }
+    .encode_to_vec()
+}
+
+/// Three cases of one input: right, wrong and of an operator that there is not, and a file that is no model.
+fn files() -> Vec<(String, Vec<u8>)> {
+    let mut files = vec![("broken/model.onnx".to_owned(), b"no model".to_vec())];
+    let cases = [
+        ("right", "Relu", 2.0),
+        ("wrong", "Relu", 2.5),
+        ("unknown", "Fold", 2.0),
+    ];
+    for (name, op_type, expected) in cases {
+        for (file, bytes) in [
+            ("model.onnx", model(op_type)),
+            ("tolerance.txt", b"rtol 0.001\natol 1e-05\n".to_vec()),
+            ("test_data_set_0/input_0.pb", tensor([-1.0, 2.0])),
+            ("test_data_set_0/output_0.pb", tensor([0.0, expected])),
+        ] {
+            files.push((format!("node/{name}/{file}"), bytes));
+        }
+    }
+    files
+}
+
+fn outcomes(path: &Path) -> BTreeMap<String, Outcome> {
+    let mut cases = Cases::open(path).unwrap();
+    let names = cases.names();
+    let run = |name: String| (name.clone(), run(cases.read(&name).unwrap()).outcome);
+    names.into_iter().map(run).collect()
+}
+
+#[test]
+fn a_folder_and_an_archive_give_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("cases");
+    let archive = dir.path().join("cases.zip");
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(&archive).unwrap());
+    for (name, bytes) in files() {
+        let path = folder.join(&name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, &bytes).unwrap();
+        zip.start_file(name, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        zip.write_all(&bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    let expected = BTreeMap::from([
+        ("broken".to_owned(), Outcome::Error),
+        ("right".to_owned(), Outcome::Pass),
+        ("unknown".to_owned(), Outcome::Unsupported),
+        ("wrong".to_owned(), Outcome::Mismatch),
+    ]);
+    assert_eq!(outcomes(&folder), expected);
+    assert_eq!(outcomes(&archive), expected);
+    let one = outcomes(&folder.join("node/right"));
+    assert_eq!(one, BTreeMap::from([("right".to_owned(), Outcome::Pass)]));
+}
+
+#[test]
+fn a_place_without_cases_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Cases::open(dir.path()).is_err());
+    assert!(Cases::open(&dir.path().join("nothing")).is_err());
+    let archive = dir.path().join("cases.zip");
+    std::fs::write(&archive, b"no archive").unwrap();
+    assert!(Cases::open(&archive).is_err());
+}
+
+/// What is not imported is said to be so; nothing is wrong.
+#[test]
+fn none_of_onnxs_own_cases_is_wrong() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/onnx-node-cases.zip");
+    let path = std::env::var_os("FEWBIT_ONNX_CASES").map_or(own, Into::into);
+    if !path.exists() {
+        eprintln!("skipped: {} is not here", path.display());
+        return;
+    }
+    let mut cases = Cases::open(&path).unwrap();
+    let (mut passed, mut wrong) = (0, Vec::new());
+    for name in cases.names() {
+        let verdict = run(cases.read(&name).unwrap());
+        match verdict.outcome {
+            Outcome::Pass => passed += 1,
+            Outcome::Unsupported => {}
+            _ => wrong.push(format!("{name}: {}", verdict.reason.unwrap_or_default())),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(passed > 0);
+}

@@ -1,0 +1,382 @@
+//! The graph while it is built: the builder, with ONNX's types beside its values and constants computed at once.
+//!
+//! ONNX's `bool` is u8 of 0 and 1 in a graph, as WebNN has it; a [`Value`] remembers which it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use fewbit_engine::backend::cpu::reference;
+use fewbit_engine::graph::op::{Binary, Compare, Logical, Reduce, ReduceKind, Slice, Unary};
+use fewbit_engine::graph::{Dim, GraphBuilder, Op, Shape, ValueId, fixed_shape};
+use fewbit_engine::tensor::{DataType, Tensor};
+
+use super::error::{Refusal, unsupported, wrong};
+
+/// Results of at most so many bytes are computed while the graph is built: shape arithmetic and small tables.
+const MOST_FOLDED: usize = 1 << 16;
+
+/// No tensor that is computed with has more elements.
+const MOST_ELEMENTS: usize = 1 << 40;
+
+/// Places are picked by a list of at most so many.
+pub(crate) const MOST_PLACES: usize = 1 << 20;
+
+/// Initializers up to so many bytes are constants of the graph, others its weights.
+pub(crate) const MOST_CONSTANT: usize = 1 << 12;
+
+/// A value of the graph, and its element type as ONNX has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Value {
+    pub(crate) id: ValueId,
+    pub(crate) data_type: DataType,
+}
+
+pub(crate) type Made = Result<Value, Refusal>;
+
+#[derive(Default)]
+pub(crate) struct Context {
+    pub(crate) builder: GraphBuilder,
+    /// What each computed value is computed from.
+    from: BTreeMap<ValueId, Vec<ValueId>>,
+    pub(crate) inputs: BTreeMap<ValueId, String>,
+    /// The initializers that are weights.
+    pub(crate) weights: BTreeMap<ValueId, Rc<Tensor>>,
+}
+
+/// The type that values of an ONNX type have in a graph.
+fn stored(data_type: DataType) -> DataType {
+    match data_type {
+        DataType::Bool => DataType::U8,
+        other => other,
+    }
+}
+
+pub(crate) fn dims(shape: &[usize]) -> Shape {
+    shape.iter().map(|&size| Dim::from(size)).collect()
+}
+
+impl Context {
+    /// A tensor as a constant; `bool` becomes u8 of 0 and 1.
+    pub(crate) fn constant(&mut self, tensor: Tensor) -> Made {
+        let data_type = tensor.data_type();
+        let id = self.builder.constant(without_bool(tensor)?);
+        Ok(Value { id, data_type })
+    }
+
+    /// The sizes of a value; what is computed with them stays in range, as no product of any of them is over
+    /// [`MOST_ELEMENTS`].
+    pub(crate) fn shape(&self, x: Value) -> Result<Vec<usize>, Refusal> {
+        let dims = self.builder.shape(x.id);
+        let Some(shape) = fixed_shape(dims) else {
+            return unsupported(format!("over the symbolic shape {dims:?}"));
+        };
+        let sizes = shape.iter().map(|&size| size.max(1));
+        let mut product = sizes
+            .clone()
+            .try_fold(1usize, |n, size| n.checked_mul(size));
+        product = product.filter(|&n| n <= MOST_ELEMENTS);
+        match product {
+            Some(_) => Ok(shape),
+            None => unsupported(format!("over a tensor of {shape:?}")),
+        }
+    }
+
+    pub(crate) fn rank(&self, x: Value) -> usize {
+        self.builder.shape(x.id).len()
+    }
+
+    /// Adds a node, or computes its result where everything it takes is known and the result is small.
+    pub(crate) fn op(&mut self, op: Op, inputs: &[Value], data_type: DataType) -> Made {
+        let ids: Vec<ValueId> = inputs.iter().map(|x| x.id).collect();
+        let constants: Option<Vec<Rc<Tensor>>> =
+            ids.iter().map(|&id| self.builder.constant_of(id)).collect();
+        let id = self.builder.op(op.clone(), &ids)?;
+        let bytes = fixed_shape(self.builder.shape(id))
+            .and_then(|shape| self.builder.element(id).byte_len(&shape));
+        if let Some(constants) = constants
+            && !constants.is_empty()
+            && bytes.is_some_and(|bytes| bytes <= MOST_FOLDED)
+        {
+            let views: Vec<_> = constants.iter().map(|t| t.as_ref().into()).collect();
+            if let Ok(tensor) = reference::evaluate(&op, &views) {
+                let id = self.builder.constant(tensor);
+                return Ok(Value { id, data_type });
+            }
+        }
+        self.from.insert(id, ids);
+        Ok(Value { id, data_type })
+    }
+
+    /// What a value is, where that is known before anything runs.
+    ///
+    /// # Errors
+    /// The inputs of the graph that it depends on, so that whoever imports may give their values.
+    pub(crate) fn known(&self, x: Value) -> Result<Rc<Tensor>, Refusal> {
+        if let Some(tensor) = self.builder.constant_of(x.id) {
+            return Ok(tensor);
+        }
+        if let Some(tensor) = self.weights.get(&x.id) {
+            return Ok(tensor.clone());
+        }
+        let (mut names, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![x.id]);
+        while let Some(id) = open.pop() {
+            if seen.insert(id) {
+                names.extend(self.inputs.get(&id).cloned());
+                open.extend(self.from.get(&id).into_iter().flatten());
+            }
+        }
+        if names.is_empty() {
+            return unsupported("a shape is computed from more than is computed beforehand");
+        }
+        Err(Refusal::Value(names.into_iter().collect()))
+    }
+
+    pub(crate) fn known_ints(&self, x: Value) -> Result<Vec<i64>, Refusal> {
+        let tensor = self.known(x)?;
+        let bytes = tensor.bytes();
+        match tensor.data_type() {
+            DataType::I64 => Ok(bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| i64::from_le_bytes(*b))
+                .collect()),
+            DataType::F64 | DataType::F32 | DataType::F16 | DataType::Bf16 | DataType::U64 => {
+                wrong(format!("{} where integers are wanted", tensor.data_type()))
+            }
+            _ => Ok(tensor.to_f64_vec().into_iter().map(|v| v as i64).collect()),
+        }
+    }
+
+    pub(crate) fn known_floats(&self, x: Value) -> Result<Vec<f64>, Refusal> {
+        Ok(self.known(x)?.to_f64_vec())
+    }
+
+    pub(crate) fn known_int(&self, x: Value) -> Result<i64, Refusal> {
+        match self.known_ints(x)?[..] {
+            [value] => Ok(value),
+            ref other => wrong(format!("{} numbers where one is wanted", other.len())),
+        }
+    }
+
+    pub(crate) fn known_float(&self, x: Value) -> Result<f64, Refusal> {
+        match self.known_floats(x)?[..] {
+            [value] => Ok(value),
+            ref other => wrong(format!("{} numbers where one is wanted", other.len())),
+        }
+    }
+
+    /// A number without dimensions, of this type.
+    pub(crate) fn number(&mut self, value: f64, data_type: DataType) -> Made {
+        let tensor = of_numbers(stored(data_type), &[], &[value])?;
+        let id = self.builder.constant(tensor);
+        Ok(Value { id, data_type })
+    }
+
+    /// i64 constants.
+    pub(crate) fn integers(&mut self, shape: &[usize], values: &[i64]) -> Made {
+        self.constant(Tensor::from_i64(shape, values)?)
+    }
+
+    pub(crate) fn floats(&mut self, shape: &[usize], values: &[f32]) -> Made {
+        self.constant(Tensor::from_f32(shape, values)?)
+    }
+
+    pub(crate) fn unary(&mut self, op: Unary, x: Value) -> Made {
+        self.op(Op::Unary(op), &[x], x.data_type)
+    }
+
+    pub(crate) fn binary(&mut self, op: Binary, a: Value, b: Value) -> Made {
+        self.op(Op::Binary(op), &[a, b], a.data_type)
+    }
+
+    pub(crate) fn add(&mut self, a: Value, b: Value) -> Made {
+        self.binary(Binary::Add, a, b)
+    }
+
+    pub(crate) fn sub(&mut self, a: Value, b: Value) -> Made {
+        self.binary(Binary::Sub, a, b)
+    }
+
+    pub(crate) fn mul(&mut self, a: Value, b: Value) -> Made {
+        self.binary(Binary::Mul, a, b)
+    }
+
+    pub(crate) fn div(&mut self, a: Value, b: Value) -> Made {
+        self.binary(Binary::Div, a, b)
+    }
+
+    /// `x op value`, the number being of `x`'s type.
+    pub(crate) fn with(&mut self, op: Binary, x: Value, value: f64) -> Made {
+        let value = self.number(value, x.data_type)?;
+        self.binary(op, x, value)
+    }
+
+    pub(crate) fn compare(&mut self, op: Compare, a: Value, b: Value) -> Made {
+        self.op(Op::Compare(op), &[a, b], DataType::Bool)
+    }
+
+    pub(crate) fn compare_with(&mut self, op: Compare, x: Value, value: f64) -> Made {
+        let value = self.number(value, x.data_type)?;
+        self.compare(op, x, value)
+    }
+
+    pub(crate) fn logical(&mut self, op: Logical, a: Value, b: Value) -> Made {
+        self.op(Op::Logical(op), &[a, b], DataType::Bool)
+    }
+
+    pub(crate) fn not(&mut self, x: Value) -> Made {
+        let one = self.number(1.0, DataType::Bool)?;
+        self.logical(Logical::Xor, x, one)
+    }
+
+    pub(crate) fn select(&mut self, condition: Value, a: Value, b: Value) -> Made {
+        self.op(Op::Where, &[condition, a, b], a.data_type)
+    }
+
+    pub(crate) fn cast(&mut self, x: Value, to: DataType) -> Made {
+        match (x.data_type, to) {
+            (from, to) if from == to => Ok(x),
+            (_, DataType::Bool) => self.compare_with(Compare::NotEqual, x, 0.0),
+            // A `bool` is u8 of 0 and 1 already.
+            (DataType::Bool, DataType::U8) => Ok(Value {
+                id: x.id,
+                data_type: to,
+            }),
+            (_, to) => self.op(Op::Cast { to }, &[x], to),
+        }
+    }
+
+    pub(crate) fn reshape(&mut self, x: Value, shape: &[usize]) -> Made {
+        if fixed_shape(self.builder.shape(x.id)).as_deref() == Some(shape) {
+            return Ok(x);
+        }
+        let shape = dims(shape);
+        self.op(Op::Reshape { shape }, &[x], x.data_type)
+    }
+
+    pub(crate) fn transpose(&mut self, x: Value, permutation: &[usize]) -> Made {
+        let permutation = permutation.to_vec();
+        self.op(Op::Transpose { permutation }, &[x], x.data_type)
+    }
+
+    /// With its last two dimensions swapped.
+    pub(crate) fn swapped(&mut self, x: Value) -> Made {
+        let rank = self.rank(x);
+        let mut permutation: Vec<usize> = (0..rank).collect();
+        if rank >= 2 {
+            permutation.swap(rank - 2, rank - 1);
+        }
+        self.transpose(x, &permutation)
+    }
+
+    pub(crate) fn expand(&mut self, x: Value, shape: &[usize]) -> Made {
+        if fixed_shape(self.builder.shape(x.id)).as_deref() == Some(shape) {
+            return Ok(x);
+        }
+        let shape = dims(shape);
+        self.op(Op::Expand { shape }, &[x], x.data_type)
+    }
+
+    pub(crate) fn reduce(
+        &mut self,
+        kind: ReduceKind,
+        x: Value,
+        axes: &[usize],
+        keep: bool,
+    ) -> Made {
+        let reduce = Reduce {
+            kind,
+            axes: axes.to_vec(),
+            keep_dimensions: keep,
+        };
+        self.op(Op::Reduce(reduce), &[x], x.data_type)
+    }
+
+    pub(crate) fn matmul(&mut self, a: Value, b: Value) -> Made {
+        self.op(Op::Matmul, &[a, b], a.data_type)
+    }
+
+    pub(crate) fn concat(&mut self, values: &[Value], axis: usize) -> Made {
+        match values {
+            [] => wrong("nothing to join"),
+            [one] => Ok(*one),
+            [first, ..] => self.op(Op::Concat { axis }, values, first.data_type),
+        }
+    }
+
+    /// `x` from `start` on, `size` elements of one axis.
+    pub(crate) fn slice(&mut self, x: Value, axis: usize, start: usize, size: usize) -> Made {
+        let shape = self.shape(x)?;
+        if axis >= shape.len() {
+            return wrong(format!("axis {axis} of {} dimensions", shape.len()));
+        }
+        if (start, size) == (0, shape[axis]) {
+            return Ok(x);
+        }
+        let (mut starts, mut sizes) = (vec![0; shape.len()], shape.clone());
+        starts[axis] = start;
+        sizes[axis] = size;
+        let slice = Slice {
+            starts: dims(&starts),
+            sizes: dims(&sizes),
+            strides: vec![1; shape.len()],
+        };
+        self.op(Op::Slice(slice), &[x], x.data_type)
+    }
+
+    pub(crate) fn gather(&mut self, x: Value, indices: Value, axis: usize) -> Made {
+        let gather = Op::Gather {
+            axis,
+            decode: false,
+        };
+        self.op(gather, &[x, indices], x.data_type)
+    }
+
+    /// `x` with the elements of `axis` at these places, in this order.
+    pub(crate) fn pick(&mut self, x: Value, axis: usize, places: &[usize]) -> Made {
+        let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
+        let indices = self.integers(&[places.len()], &places)?;
+        self.gather(x, indices, axis)
+    }
+
+    /// `0, 1, …` along `axis` of `rank` dimensions, the others being 1.
+    pub(crate) fn iota(&mut self, size: usize, axis: usize, rank: usize) -> Made {
+        if size > MOST_FOLDED {
+            return unsupported(format!("over an axis of {size}"));
+        }
+        let mut shape = vec![1; rank];
+        shape[axis] = size;
+        let values: Vec<i64> = (0..size as i64).collect();
+        self.integers(&shape, &values)
+    }
+
+    /// f32 where `x` is of 16-bit floats.
+    pub(crate) fn widened(&mut self, x: Value) -> Made {
+        match x.data_type {
+            DataType::F16 | DataType::Bf16 => self.cast(x, DataType::F32),
+            _ => Ok(x),
+        }
+    }
+}
+
+/// A tensor of u8 for one of `bool`, all being 0 or 1.
+pub(crate) fn without_bool(tensor: Tensor) -> Result<Tensor, Refusal> {
+    if tensor.data_type() != DataType::Bool {
+        return Ok(tensor);
+    }
+    let bytes: Vec<u8> = tensor.bytes().iter().map(|&b| u8::from(b != 0)).collect();
+    Ok(Tensor::from_bytes(DataType::U8, tensor.shape(), &bytes)?)
+}
+
+/// A tensor of these numbers, as the engine's own cast rounds them.
+pub(crate) fn of_numbers(
+    data_type: DataType,
+    shape: &[usize],
+    values: &[f64],
+) -> Result<Tensor, Refusal> {
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let wide = Tensor::from_bytes(DataType::F64, shape, &bytes)?;
+    let cast = Op::Cast { to: data_type };
+    reference::evaluate(&cast, &[(&wide).into()]).map_err(|e| Refusal::Wrong(e.to_string()))
+}

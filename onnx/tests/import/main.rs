@@ -1,0 +1,7 @@
+//! Files made by hand, imported and computed by the engine's scalar reference; files that are wrong; files that the
+//! exporter writes.
+
+mod files;
+mod hostile;
+mod operators;
+mod refusals;
