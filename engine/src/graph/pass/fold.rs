@@ -46,10 +46,7 @@ pub fn fold_constants(graph: &Graph) -> Result<Graph, GraphError> {
 
 impl crate::graph::GraphBuilder {
     /// The constant a value is, if it is one that the graph carries.
-    pub fn constant_of(
-        &self,
-        id: crate::graph::ValueId,
-    ) -> Option<Rc<crate::tensor::Tensor>> {
+    pub fn constant_of(&self, id: crate::graph::ValueId) -> Option<Rc<crate::tensor::Tensor>> {
         match &self.source(id) {
             Source::Constant(tensor) => Some(tensor.clone()),
             _ => None,
