@@ -74,6 +74,7 @@ impl Cases {
             }
             Place::Archive(path.to_path_buf(), Box::new(archive))
         };
+        files.sort_unstable();
         let mut index = BTreeMap::new();
         for model in &files {
             let Some(folder) = model.strip_suffix("model.onnx") else {
@@ -96,6 +97,11 @@ impl Cases {
                     .unwrap_or_default()
                     .to_string_lossy()
                     .into_owned(),
+            };
+            // Cases of one name in several folders go by their paths.
+            let name = match index.contains_key(&name) {
+                true => folder.trim_end_matches('/').to_owned(),
+                false => name,
             };
             index.insert(name, own.collect());
         }

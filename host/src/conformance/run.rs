@@ -153,10 +153,15 @@ fn data_set(
     let mut names = Vec::new();
     let mut expected = Vec::new();
     for (at, name) in interface.outputs.iter().enumerate() {
-        if let Some(tensor) = read("output", at)? {
-            names.push(name.as_str());
-            expected.push(tensor);
-        }
+        // Without it a wrong output would pass.
+        let Some(tensor) = read("output", at)? else {
+            return Err(wrong(format!("{}output_{at}.pb is missing", folder(set))));
+        };
+        names.push(name.as_str());
+        expected.push(tensor);
+    }
+    if names.is_empty() {
+        return Err(wrong("the model has no output"));
     }
     let bindings = bindings(&imported.graph, &inputs);
     small(&imported.graph, &bindings)?;

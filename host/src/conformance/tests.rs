@@ -64,9 +64,17 @@ fn tensor(values: [f32; 2]) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Three cases of one input: right, wrong and of an operator that there is not, and a file that is no model.
+/// Three cases of one input: right, wrong and of an operator that there is not; another of the right one's name, which does
+/// not say what to expect, and a file that is no model.
 fn files() -> Vec<(String, Vec<u8>)> {
-    let mut files = vec![("broken/model.onnx".to_owned(), b"no model".to_vec())];
+    let mut files = vec![
+        ("broken/model.onnx".to_owned(), b"no model".to_vec()),
+        ("other/right/model.onnx".to_owned(), model("Relu")),
+        (
+            "other/right/test_data_set_0/input_0.pb".to_owned(),
+            tensor([-1.0, 2.0]),
+        ),
+    ];
     let cases = [
         ("right", "Relu", 2.0),
         ("wrong", "Relu", 2.5),
@@ -109,6 +117,7 @@ fn a_folder_and_an_archive_give_the_same() {
     zip.finish().unwrap();
     let expected = BTreeMap::from([
         ("broken".to_owned(), Outcome::Error),
+        ("other/right".to_owned(), Outcome::Error),
         ("right".to_owned(), Outcome::Pass),
         ("unknown".to_owned(), Outcome::Unsupported),
         ("wrong".to_owned(), Outcome::Mismatch),
@@ -140,7 +149,9 @@ fn none_of_onnxs_own_cases_is_wrong() {
     }
     let mut cases = Cases::open(&path).unwrap();
     let (mut passed, mut wrong) = (0, Vec::new());
-    for name in cases.names() {
+    let names = cases.names();
+    let all = names.len();
+    for name in names {
         let verdict = run(cases.read(&name).unwrap());
         match verdict.outcome {
             Outcome::Pass => passed += 1,
@@ -149,5 +160,6 @@ fn none_of_onnxs_own_cases_is_wrong() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(passed > 0);
+    // What was imported once still is.
+    assert!(passed * 100 >= all * 78, "{passed} of {all}");
 }

@@ -71,15 +71,18 @@ fn claimed_sizes_end_in_a_graph_or_an_error() {
                     "k",
                     "size",
                 ];
-                let attributes = |some: usize| {
-                    let names = names.iter().skip(some).take(1);
-                    names.map(|name| int(name, extreme)).collect()
-                };
-                for some in 0..=names.len() {
+                // Each of the attributes by itself, and none.
+                for attribute in 0..=names.len() {
+                    let attribute = names.get(attribute).map(|name| int(name, extreme));
                     let bytes = model(
                         25,
                         GraphProto {
-                            node: vec![node(op_type, &given[..inputs], &["y"], attributes(some))],
+                            node: vec![node(
+                                op_type,
+                                &given[..inputs],
+                                &["y"],
+                                Vec::from_iter(attribute),
+                            )],
                             initializer: vec![tensor(
                                 "i",
                                 &integers(&[extreme, 0, -extreme.max(-MOST)]),
@@ -111,8 +114,8 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end_in_an_error_or_a_tensor(bytes: Vec<u8>) {
-        prop_assert!(read(&bytes).is_err());
+    fn any_bytes_end_in_an_error_or_what_they_say(bytes: Vec<u8>) {
+        let _ = read(&bytes);
         let _ = tensor_file(&bytes, "input_0.pb");
     }
 }
