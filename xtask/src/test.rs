@@ -1,6 +1,7 @@
 //! `cargo xtask test`: first what needs no browser, then the browsers. Says how long each tier took and
 //! repeats the runners' own closing lines at the end.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,9 @@ use crate::progress::Progress;
 use crate::project::Project;
 use crate::setup::{browsers, duckdb, npm, rust};
 use crate::weigh::{self, Size};
+
+/// What a test that passes prints, a reason to skip above all, is else kept by the runner.
+const SHOW: [&str; 2] = ["--", "--show-output"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -34,6 +38,8 @@ struct Report {
     tier: &'static str,
     took: Duration,
     closing: Vec<String>,
+    /// What tests said of what they could not do here.
+    skipped: BTreeSet<String>,
     failed: Vec<String>,
 }
 
@@ -56,7 +62,7 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
             report.tier,
             report.took.as_secs_f32()
         );
-        for line in &report.closing {
+        for line in report.skipped.iter().chain(&report.closing) {
             println!("{line}");
         }
     }
@@ -83,7 +89,8 @@ fn quick(project: &Project, progress: &Progress) -> Result<Report> {
         // The module itself is tested in the browsers; natively it has nothing to run.
         .args(["--exclude", "fewbit-runtime-wasm"])
         // The tools are built already, in their own profile.
-        .args(["--exclude", "xtask", "--exclude", "xtask-bindgen"]);
+        .args(["--exclude", "xtask", "--exclude", "xtask-bindgen"])
+        .args(SHOW);
     report.add(progress, &mut crates, Duration::from_secs(60 * 60))?;
     let mut tools = cargo::command(project);
     tools.args(["test", "--profile", "xtask", "-p", "xtask"]);
@@ -120,7 +127,8 @@ fn in_browsers(project: &Project, progress: &Progress) -> Result<Report> {
     // One after another: two browsers at once on two cores only time out.
     tests
         .args(["test", "-p", "fewbit-browser-tests", "--no-fail-fast"])
-        .args(["--", "--test-threads=1"]);
+        .args(SHOW)
+        .arg("--test-threads=1");
     report.add(progress, &mut tests, Duration::from_secs(60 * 60))?;
     report.took = started.elapsed();
     Ok(report)
@@ -143,6 +151,7 @@ impl Report {
             tier,
             took: Duration::ZERO,
             closing: Vec::new(),
+            skipped: BTreeSet::new(),
             failed: Vec::new(),
         }
     }
@@ -151,11 +160,13 @@ impl Report {
         let typed = process::as_typed(command);
         progress.say(format!("\n$ {typed}"));
         let mut source = String::new();
-        let closing = &mut self.closing;
+        let (closing, skipped) = (&mut self.closing, &mut self.skipped);
         let ended = process::run_shown(command, limit, |line| {
             let plain = without_colour(line);
             let plain = plain.trim();
-            if plain.starts_with("Running ") || plain.starts_with("Doc-tests ") {
+            if tells_a_skip(plain) {
+                skipped.insert(plain.to_owned());
+            } else if plain.starts_with("Running ") || plain.starts_with("Doc-tests ") {
                 source = plain.to_owned();
             } else if plain.starts_with("test result:") && !plain.contains(" 0 passed; 0 failed;")
                 || plain.starts_with("Test Files ")
@@ -176,6 +187,12 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// Our tests say `skipped: WHY` or `TEST: skipped in BROWSER: WHY`.
+fn tells_a_skip(line: &str) -> bool {
+    let said = [": skipped ", ": skipped,", ": skipped:"];
+    line.starts_with("skipped:") || said.iter().any(|said| line.contains(said))
 }
 
 /// `line` less its escape sequences.
@@ -200,6 +217,13 @@ fn without_colour(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn skips_are_told_from_names() {
+        assert!(tells_a_skip("skipped: no adapter"));
+        assert!(tells_a_skip("a_test: skipped in edge: edge is unavailable"));
+        assert!(!tells_a_skip("test tags_in_front_are_skipped ... ok"));
+    }
 
     #[test]
     fn colours_are_taken_out() {
