@@ -11,7 +11,7 @@ export interface TranscribeOptions extends TaskOptions {
   readonly task?: "transcribe" | "translate";
   /**
    * Whether Whisper says when something is said. Without, a segment is up to half a minute long. Default: where the recording is
-   * longer than half a minute; without times it understands a little better.
+   * longer than half a minute.
    */
   readonly timestamps?: boolean;
   /** Whether each half minute goes on from the text before it. Default `false`: an error would be gone on from as well. */

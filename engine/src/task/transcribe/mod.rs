@@ -105,7 +105,7 @@ pub struct TranscribeOptions {
     pub language: Option<String>,
     pub task: SpeechTask,
     /// Whether Whisper says when it is that something is said. Otherwise a segment is a window. If left out, it does where the
-    /// recording is longer than a window, as in `transformers`: what is said is understood a little better without times.
+    /// recording is longer than a window, as in `transformers`.
     pub timestamps: Option<bool>,
     /// A window goes on from what the ones before it said: their words are spelled the same, but an error, or a sentence that
     /// is said again, leads small models astray. Off, as in `transformers`.
