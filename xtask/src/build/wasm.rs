@@ -139,6 +139,9 @@ pub(crate) fn single_threaded() -> Vec<&'static Variant> {
 
 pub(crate) fn build(project: &Project, progress: &Progress, variants: &[&Variant]) -> Result<()> {
     rust::wasm_target(project, progress)?;
+    if variants.iter().any(|variant| variant.threads) {
+        rust::std_source(project, progress)?;
+    }
     let bindgen = build_bindgen(project, progress)?;
     for variant in variants {
         let module = compile(project, progress, variant)?;

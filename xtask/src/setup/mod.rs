@@ -15,6 +15,7 @@ use crate::project::Project;
 /// Everything that any other command would set up for itself.
 pub(crate) fn everything(project: &Project, progress: &Progress) -> Result<()> {
     rust::wasm_target(project, progress)?;
+    rust::std_source(project, progress)?;
     rust::cxx(project, progress)?;
     npm::node(project, progress)?;
     duckdb::library(project, progress)?;

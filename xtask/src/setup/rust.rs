@@ -41,33 +41,59 @@ fn has_wasm_std(project: &Project) -> bool {
         .is_some_and(|dir| PathBuf::from(dir).is_dir())
 }
 
+/// Whether the standard library's source is there, with the lock file that building it wants.
+fn has_std_source(project: &Project) -> bool {
+    process::output(rustc(project).args(["--print", "sysroot"])).is_some_and(|sysroot| {
+        let lock = "lib/rustlib/src/rust/library/Cargo.lock";
+        PathBuf::from(sysroot.trim()).join(lock).is_file()
+    })
+}
+
+/// `rustup KIND add NAME`, where there is a rustup; what goes wrong is told, and whoever asked looks again.
+fn rustup(project: &Project, progress: &Progress, kind: &str, name: &str) {
+    if find_program("rustup").is_none() {
+        return;
+    }
+    let step = progress.step(format!("rustup {kind} add {name}"));
+    let mut command = Command::new("rustup");
+    command
+        .args([kind, "add", name])
+        .current_dir(project.root());
+    let log = format!("rustup-{kind}");
+    let limit = Duration::from_secs(180);
+    match process::run(project, &step, &log, &mut command, limit) {
+        Ok(()) => step.done(),
+        Err(error) => {
+            drop(step);
+            progress.say(format!("{error:#}"));
+        }
+    }
+}
+
+/// The standard library's source, which a module with threads is built along with. `rust-toolchain.toml` names it, but a rustup
+/// that must not install by itself leaves it out.
+pub(crate) fn std_source(project: &Project, progress: &Progress) -> Result<()> {
+    if has_std_source(project) {
+        return Ok(());
+    }
+    rustup(project, progress, "component", "rust-src");
+    if has_std_source(project) {
+        return Ok(());
+    }
+    bail!(
+        "the standard library's source is missing, which the wasm module with threads is built along with. With rustup, type:\n\n    \
+         rustup component add rust-src"
+    );
+}
+
 /// `rust-toolchain.toml` makes rustup fetch the target by itself; this looks, mends, or says what to type.
 pub(crate) fn wasm_target(project: &Project, progress: &Progress) -> Result<()> {
     if has_wasm_std(project) {
         return Ok(());
     }
-    if find_program("rustup").is_some() {
-        let step = progress.step(format!("rustup target add {TARGET}"));
-        let mut command = Command::new("rustup");
-        command
-            .args(["target", "add", TARGET])
-            .current_dir(project.root());
-        match process::run(
-            project,
-            &step,
-            "rustup-target",
-            &mut command,
-            Duration::from_secs(180),
-        ) {
-            Ok(()) => step.done(),
-            Err(error) => {
-                drop(step);
-                progress.say(format!("{error:#}"));
-            }
-        }
-        if has_wasm_std(project) {
-            return Ok(());
-        }
+    rustup(project, progress, "target", TARGET);
+    if has_wasm_std(project) {
+        return Ok(());
     }
     bail!(
         "this toolchain cannot compile for {TARGET}. With rustup (https://rustup.rs), type:\n\n    \
