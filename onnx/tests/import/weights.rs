@@ -211,13 +211,11 @@ fn elements_in_a_file_beside_the_model() {
     let short = product(vec![at("w", &place[..2])], vec![]);
     check(&open(vec![("m.onnx", short), ("w.bin", beside.clone())]).unwrap());
 
-    let missing = open(vec![("onnx/model.onnx", bytes.clone())])
-        .err()
-        .unwrap();
+    let missing = open(vec![("onnx/model.onnx", bytes.clone())]).unwrap_err();
     assert!(missing.to_string().contains("onnx/w.bin"), "{missing}");
     let cut = beside[..100].to_vec();
     let cut = open(vec![("onnx/model.onnx", bytes), ("onnx/w.bin", cut)]);
-    assert!(cut.err().unwrap().to_string().contains("which has 100"));
+    assert!(cut.unwrap_err().to_string().contains("which has 100"));
 }
 
 #[test]
@@ -245,7 +243,7 @@ fn names_that_leave_the_folder_and_ranges_that_are_wrong() {
         let bytes = product(vec![at("w", &place)], vec![]);
         let beside = matrix().bytes().to_vec();
         let result = open(vec![("m.onnx", bytes), ("w.bin", beside)]);
-        match result.err().expect(location) {
+        match result.unwrap_err() {
             ImportError::Tensor { tensor, .. } => assert_eq!(tensor, "w", "{location}"),
             other => panic!("{location}: {other}"),
         }
@@ -266,7 +264,7 @@ fn names_that_leave_the_folder_and_ranges_that_are_wrong() {
 fn claims_beyond_the_file_are_errors() {
     let mut long = tensor("w", &matrix());
     long.dims = vec![1 << 40, 1 << 20];
-    let error = read(&product(vec![long], vec![])).err().unwrap();
+    let error = read(&product(vec![long], vec![])).unwrap_err();
     assert!(error.to_string().contains("tensor w"), "{error}");
     // A node of 2^60 bytes, in a graph of as many.
     let huge = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10];
@@ -283,7 +281,7 @@ fn claims_beyond_the_file_are_errors() {
     let mut bytes = vec![0x3a];
     prost::encoding::encode_varint(nodes.len() as u64, &mut bytes);
     bytes.extend(nodes);
-    let error = read(&bytes).err().unwrap().to_string();
+    let error = read(&bytes).unwrap_err().to_string();
     assert!(error.contains("messages"), "{error}");
     // Graphs in graphs.
     let mut inner = vec![];
@@ -298,6 +296,6 @@ fn claims_beyond_the_file_are_errors() {
     let mut bytes = vec![0x3a];
     prost::encoding::encode_varint(inner.len() as u64, &mut bytes);
     bytes.extend(inner);
-    let error = read(&bytes).err().unwrap().to_string();
+    let error = read(&bytes).unwrap_err().to_string();
     assert!(error.contains("deep"), "{error}");
 }
