@@ -2,7 +2,7 @@
 //!
 //! [`export()`] writes a [`Graph`](fewbit_engine::graph::Graph) and the weights it names as one ONNX model: the IR of version
 //! 10 (<https://onnx.ai/onnx/repo-docs/IR.html>), the operators of `ai.onnx` as of opset 21
-//! (<https://onnx.ai/onnx/operators/>). [`import()`] reads a model of opset 7 to 28 as a graph.
+//! (<https://onnx.ai/onnx/operators/>). [`OnnxFile`] reads a model of opset 7 to 28 as a graph, [`import()`] one in memory.
 
 mod export;
 mod import;
@@ -10,6 +10,6 @@ pub mod proto;
 
 pub use export::{ExportError, export};
 pub use import::{
-    ImportError, ImportOptions, Imported, Interface, TensorFault, UnsupportedOperator, import,
-    imported_operators, interface, read_tensor, tensor_file,
+    ImportError, ImportOptions, Imported, Interface, OnnxFile, TensorFault, UnsupportedOperator,
+    import, imported_operators, interface, read_tensor, tensor_file,
 };

@@ -165,7 +165,7 @@ fn data_set(
     }
     let bindings = bindings(&imported.graph, &inputs);
     small(&imported.graph, &bindings)?;
-    let got = outputs(imported, file, &bindings, &given, &names)?;
+    let got = outputs(imported, &bindings, &given, &names)?;
     for ((name, got), expected) in names.iter().zip(&got).zip(&expected) {
         if let Some(difference) = tolerance.difference(got, expected) {
             return Err((Outcome::Mismatch, format!("{name}: {difference}")));
@@ -239,7 +239,6 @@ fn small(graph: &Graph, bindings: &Bindings) -> Result<(), Failure> {
 
 fn outputs(
     imported: Imported,
-    file: &str,
     bindings: &Bindings,
     inputs: &[(&str, &Tensor)],
     names: &[&str],
@@ -249,9 +248,8 @@ fn outputs(
         kernels: Kernels::best(),
         parallel: Rc::new(Serial),
     }));
-    let source = imported.source(file);
     let mut go_on = |_| ControlFlow::Continue(());
-    let session = Session::open(device, imported.graph, source, &mut go_on);
+    let session = Session::open(device, imported.graph, imported.source, &mut go_on);
     let mut session = pollster::block_on(session).map_err(|e| of_session(&e))?;
     let run = session.run(bindings, inputs, names);
     pollster::block_on(run).map_err(|e| of_session(&e))

@@ -11,6 +11,8 @@ use fewbit_engine::graph::{Dim, GraphBuilder, Op, Shape, ValueId, fixed_shape};
 use fewbit_engine::tensor::{DataType, Tensor};
 
 use super::error::{Refusal, unsupported, wrong};
+use super::model::Stored;
+use super::place::TensorSource;
 
 /// Results of at most so many bytes are computed while the graph is built: shape arithmetic and small tables.
 const MOST_FOLDED: usize = 1 << 16;
@@ -39,8 +41,12 @@ pub(crate) struct Context {
     /// What each computed value is computed from.
     from: BTreeMap<ValueId, Vec<ValueId>>,
     pub(crate) inputs: BTreeMap<ValueId, String>,
-    /// The initializers that are weights.
-    pub(crate) weights: BTreeMap<ValueId, Rc<Tensor>>,
+    /// The initializers that are weights, by name.
+    weights: BTreeMap<ValueId, String>,
+    /// Where each weight's bytes are.
+    pub(crate) stored: BTreeMap<String, Stored>,
+    /// The weights whose numbers are in memory.
+    pub(crate) known_weights: BTreeMap<String, Rc<Tensor>>,
 }
 
 /// The type that values of an ONNX type have in a graph.
@@ -61,6 +67,45 @@ impl Context {
         let data_type = tensor.data_type();
         let id = self.builder.constant(without_bool(tensor)?);
         Ok(Value { id, data_type })
+    }
+
+    /// A weight of the graph. No two have one name.
+    pub(crate) fn weight(&mut self, name: &str, stored: Stored, data_type: DataType) -> Made {
+        let id = self.builder.weight(name, stored.element, &stored.shape)?;
+        self.weights.insert(id, name.to_owned());
+        self.stored.insert(name.to_owned(), stored);
+        Ok(Value { id, data_type })
+    }
+
+    /// A weight whose elements are in memory.
+    pub(crate) fn weight_in_memory(&mut self, name: &str, tensor: Tensor) -> Made {
+        let data_type = tensor.data_type();
+        let tensor = Rc::new(without_bool(tensor)?);
+        let stored = Stored {
+            element: tensor.data_type().into(),
+            shape: tensor.shape().to_vec(),
+            offset: 0,
+            bytes: tensor.bytes().len() as u64,
+            source: Rc::new(TensorSource::new(name, tensor.clone())),
+        };
+        self.known_weights.insert(name.to_owned(), tensor);
+        self.weight(name, stored, data_type)
+    }
+
+    /// Where the bytes of a weight or a constant are; `None` for what is computed in a run.
+    #[allow(dead_code)] // for operators that take a weight as it lies in the file
+    pub(crate) fn stored(&self, x: Value) -> Option<Stored> {
+        if let Some(name) = self.weights.get(&x.id) {
+            return self.stored.get(name).cloned();
+        }
+        let tensor = self.builder.constant_of(x.id)?;
+        Some(Stored {
+            element: tensor.data_type().into(),
+            shape: tensor.shape().to_vec(),
+            offset: 0,
+            bytes: tensor.bytes().len() as u64,
+            source: Rc::new(TensorSource::new("a constant", tensor)),
+        })
     }
 
     /// The sizes of a value; what is computed with them stays in range, as no product of any of them is over
@@ -115,8 +160,9 @@ impl Context {
         if let Some(tensor) = self.builder.constant_of(x.id) {
             return Ok(tensor);
         }
-        if let Some(tensor) = self.weights.get(&x.id) {
-            return Ok(tensor.clone());
+        if let Some(name) = self.weights.get(&x.id) {
+            let known = self.known_weights.get(name).cloned();
+            return known.ok_or_else(|| Refusal::Weight(name.clone()));
         }
         let (mut names, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![x.id]);
         while let Some(id) = open.pop() {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fewbit_engine::graph::GraphError;
+use fewbit_engine::source::SourceError;
 use fewbit_engine::tensor::TensorError;
 
 /// Why an ONNX file has not become a graph.
@@ -11,6 +12,9 @@ pub enum ImportError {
     /// The bytes are no `ModelProto`, or one that contradicts itself.
     #[error("{file}: {reason}")]
     File { file: String, reason: String },
+    /// What reading a file came to.
+    #[error(transparent)]
+    Source(SourceError),
     /// Every node whose operator is not imported, before any weight is looked at; or the first one whose types, sizes or
     /// attributes are not.
     #[error("{file}: {}", listed(.operators))]
@@ -105,6 +109,8 @@ pub(crate) enum Refusal {
     Unsupported(String),
     /// These inputs of the graph decide a shape.
     Value(Vec<String>),
+    /// The numbers in this weight do, and are not read yet.
+    Weight(String),
 }
 
 impl From<GraphError> for Refusal {

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use fewbit_engine::tensor::Tensor;
 use prost::Message;
 
+use super::ImportError;
 use super::tensor::{TensorFault, read_tensor};
-use super::{ImportError, decode};
-use crate::proto::{TensorProto, ValueInfoProto};
+use crate::proto::{GraphProto, TensorProto, ValueInfoProto};
 
 /// What goes in and out of a model by name, in the file's order, and which operators it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,26 +18,23 @@ pub struct Interface {
     pub operators: Vec<String>,
 }
 
-/// Reads the names in a model.
-///
-/// # Errors
-/// [`ImportError::File`]: the bytes are no model.
-pub fn interface(bytes: &[u8], file: &str) -> Result<Interface, ImportError> {
-    let (_, graph) = decode(bytes, file)?;
-    let names = |values: &[ValueInfoProto]| {
-        let names = values.iter().map(|value| value.name.clone());
-        names.map(Option::unwrap_or_default).collect()
-    };
-    let operators: BTreeSet<String> = graph
-        .node
-        .iter()
-        .map(|node| node.op_type.clone().unwrap_or_default())
-        .collect();
-    Ok(Interface {
-        inputs: names(&graph.input),
-        outputs: names(&graph.output),
-        operators: operators.into_iter().collect(),
-    })
+impl Interface {
+    pub(super) fn of(graph: &GraphProto) -> Interface {
+        let names = |values: &[ValueInfoProto]| {
+            let names = values.iter().map(|value| value.name.clone());
+            names.map(Option::unwrap_or_default).collect()
+        };
+        let operators: BTreeSet<String> = graph
+            .node
+            .iter()
+            .map(|node| node.op_type.clone().unwrap_or_default())
+            .collect();
+        Interface {
+            inputs: names(&graph.input),
+            outputs: names(&graph.output),
+            operators: operators.into_iter().collect(),
+        }
+    }
 }
 
 /// Reads a file of one `TensorProto`, as ONNX's test cases have them.

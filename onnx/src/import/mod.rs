@@ -1,5 +1,6 @@
 //! From an ONNX file to a graph.
 //!
+//! [`walk`] reads a file's messages, [`place`] finds the elements of large tensors, which are not read, and [`model`] holds both.
 //! [`table`] says which operator is imported by which function; the functions are in `operators`, one family a file, and
 //! build through [`context`], which computes at once what is known. A node's inputs and attributes are read through
 //! [`node`], which refuses what a function did not look at.
@@ -7,33 +8,42 @@
 mod context;
 mod error;
 mod interface;
+mod model;
 mod node;
 mod operators;
+mod place;
 mod table;
 mod tensor;
+mod walk;
 
 pub use error::{ImportError, UnsupportedOperator};
-pub use interface::{Interface, interface, tensor_file};
+pub use interface::{Interface, tensor_file};
+pub use model::OnnxFile;
 pub use table::imported_operators;
 pub use tensor::{TensorFault, read_tensor};
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, Waker};
 
-use fewbit_engine::format::{Checkpoint, TensorEntry};
 use fewbit_engine::graph::{Bindings, Dim, Graph, Op, Shape};
 use fewbit_engine::session::WeightSource;
-use fewbit_engine::source::{ByteSource, MemorySource};
-use fewbit_engine::tensor::{DataType, ElementType, Tensor};
-use prost::Message;
+use fewbit_engine::source::{MemorySource, SourceError};
+use fewbit_engine::task::checkpoint::ModelFiles;
+use fewbit_engine::tensor::{DataType, Tensor};
 
 use crate::proto::{
     GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type_name, data_type_of,
 };
-use context::{Context, MOST_CONSTANT, Value, without_bool};
+use context::{Context, MOST_CONSTANT, Value};
 use error::Refusal;
+use model::{Stop, Stored, large_constant};
 use node::Node;
+use place::{Files, is_outside};
 use table::{DEFAULT_DOMAIN, Entry};
+use walk::read_model;
 
 /// What is known beforehand of what a file leaves open.
 #[derive(Clone, Debug, Default)]
@@ -44,81 +54,54 @@ pub struct ImportOptions {
     pub values: BTreeMap<String, Tensor>,
 }
 
-/// A graph and the initializers that it names as weights.
-#[derive(Clone, Debug)]
+/// A graph, and where the weights that it names are: in the files, but for what the import makes.
 pub struct Imported {
     pub graph: Graph,
-    pub weights: BTreeMap<String, Rc<Tensor>>,
+    pub source: WeightSource,
 }
 
-impl Imported {
-    /// The weights as a checkpoint in memory, as a session takes it; `file` names it in errors.
-    pub fn source(&self, file: &str) -> WeightSource {
-        let mut checkpoint = Checkpoint {
-            file: file.to_owned(),
-            ..Checkpoint::default()
-        };
-        let mut files: Vec<Rc<dyn ByteSource>> = Vec::new();
-        for (name, tensor) in &self.weights {
-            let entry = TensorEntry {
-                name: name.clone(),
-                element: ElementType::Plain(tensor.data_type()),
-                shape: tensor.shape().to_vec(),
-                file: files.len(),
-                offset: 0,
-                bytes: tensor.bytes().len() as u64,
-            };
-            checkpoint.tensors.insert(name.clone(), entry);
-            let bytes = tensor.bytes().to_vec();
-            files.push(Rc::new(MemorySource::new(file.to_owned(), bytes)));
-        }
-        WeightSource { checkpoint, files }
+impl fmt::Debug for Imported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tensors = &self.source.checkpoint.tensors;
+        let mut shown = f.debug_struct("Imported");
+        shown.field("graph", &self.graph).field("weights", tensors);
+        shown.finish_non_exhaustive()
     }
 }
 
-/// Reads an ONNX model (`ModelProto`) as a graph; `file` names it in errors.
-///
-/// Inputs and outputs keep their names, types and shapes, dimensions that are named become symbols. What depends on
-/// constants alone is computed at once. ONNX's `bool` is u8 of 0 and 1 inside the graph.
+/// Reads an ONNX model (`ModelProto`) in memory, without files beside it, as [`OnnxFile`] does; `file` names it in errors.
 ///
 /// # Errors
-/// [`ImportError::Unsupported`] with every node whose operator is not imported, before any initializer is looked at;
-/// [`ImportError::ValueNeeded`] where the numbers in an input decide a shape; the other variants for files that are wrong.
+/// Those of [`OnnxFile::open`] and [`OnnxFile::import`].
 pub fn import(bytes: &[u8], file: &str, options: &ImportOptions) -> Result<Imported, ImportError> {
-    let (model, graph) = decode(bytes, file)?;
-    let graph = &graph;
-    let versions = versions(&model);
-    let entries = entries(graph, &versions, file)?;
-    let mut importer = Importer {
-        file,
-        options,
-        context: Context::default(),
-        values: BTreeMap::new(),
-        weights: BTreeMap::new(),
-    };
-    importer.initializers(graph)?;
-    importer.inputs(graph)?;
-    for (at, (node, (entry, opset))) in graph.node.iter().zip(entries).enumerate() {
-        importer.node(at, node, entry, opset)?;
-    }
-    importer.outputs(graph)?;
-    Ok(Imported {
-        graph: importer.context.builder.finish(),
-        weights: importer.weights,
-    })
+    at_once(async { in_memory(bytes, file).await?.import(options).await })
 }
 
-/// The model and its graph, taken out of it.
-fn decode(bytes: &[u8], file: &str) -> Result<(ModelProto, GraphProto), ImportError> {
-    let wrong = |reason: String| ImportError::File {
-        file: file.to_owned(),
-        reason,
-    };
-    let model = ModelProto::decode(bytes);
-    let mut model = model.map_err(|e| wrong(format!("no ONNX model: {e}")))?;
-    match model.graph.take() {
-        Some(graph) => Ok((model, graph)),
-        None => Err(wrong("no ONNX model: it has no graph".to_owned())),
+/// What goes in and out of a model in memory, and which operators it has.
+///
+/// # Errors
+/// Those of [`OnnxFile::open`], but for operators that are not imported.
+pub fn interface(bytes: &[u8], file: &str) -> Result<Interface, ImportError> {
+    let source = MemorySource::new(file, bytes.to_vec());
+    let model = at_once(read_model(&source))?;
+    let graph = model.graph.unwrap_or_default();
+    Ok(Interface::of(&graph))
+}
+
+async fn in_memory(bytes: &[u8], file: &str) -> Result<OnnxFile, ImportError> {
+    let source = Rc::new(MemorySource::new(file, bytes.to_vec()));
+    OnnxFile::read(source, &ModelFiles::default()).await
+}
+
+/// The result of a future that waits for nothing, as reading from memory.
+fn at_once<T>(future: impl Future<Output = Result<T, ImportError>>) -> Result<T, ImportError> {
+    let mut future = std::pin::pin!(future);
+    match future
+        .as_mut()
+        .poll(&mut TaskContext::from_waker(Waker::noop()))
+    {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(ImportError::Source(SourceError::Aborted)),
     }
 }
 
@@ -183,23 +166,79 @@ fn entries(
 struct Importer<'a> {
     file: &'a str,
     options: &'a ImportOptions,
+    files: &'a Files,
     context: Context,
     values: BTreeMap<&'a str, Value>,
-    weights: BTreeMap<String, Rc<Tensor>>,
 }
 
 impl<'a> Importer<'a> {
+    fn new(
+        file: &'a str,
+        options: &'a ImportOptions,
+        files: &'a Files,
+        known: &RefCell<BTreeMap<String, Rc<Tensor>>>,
+    ) -> Importer<'a> {
+        let mut context = Context::default();
+        context.known_weights = known.borrow().clone();
+        Importer {
+            file,
+            options,
+            files,
+            context,
+            values: BTreeMap::new(),
+        }
+    }
+
+    fn graph(
+        &mut self,
+        graph: &'a GraphProto,
+        entries: &[(&'static Entry, i64)],
+    ) -> Result<(), Stop> {
+        self.initializers(graph)?;
+        self.inputs(graph)?;
+        for (at, (node, (entry, opset))) in graph.node.iter().zip(entries).enumerate() {
+            self.node(at, node, entry, *opset)?;
+        }
+        Ok(self.outputs(graph)?)
+    }
+
     fn initializers(&mut self, graph: &'a GraphProto) -> Result<(), ImportError> {
         if !graph.sparse_initializer.is_empty() {
             return Err(self.not_imported("sparse initializers".to_owned()));
         }
         for proto in &graph.initializer {
             let name = proto.name.as_deref().unwrap_or_default();
-            let tensor = self.tensor(name, proto)?;
-            let value = self.weight(name, tensor)?;
+            let value = self.initializer(name, proto)?;
             self.define(name, value)?;
         }
         Ok(())
+    }
+
+    /// A tensor of the file as a constant where it is small, else as a weight.
+    fn initializer(&mut self, name: &str, proto: &TensorProto) -> Result<Value, ImportError> {
+        let made = if is_outside(proto) {
+            let place = self.files.place(proto)?;
+            let fault = |e: TensorFault| self.tensor_fault(name, e.to_string());
+            let shape = tensor::shape_of(&proto.dims).map_err(fault)?;
+            let Some(data_type) = data_type_of(proto.data_type.unwrap_or(0)) else {
+                return Err(self.tensor_fault(name, "of an unknown type".to_owned()));
+            };
+            let stored = Stored {
+                element: data_type.into(),
+                shape,
+                source: self.files.sources[place.file].clone(),
+                offset: place.offset,
+                bytes: place.bytes,
+            };
+            self.context.weight(name, stored, data_type)
+        } else {
+            let tensor = self.tensor(name, proto)?;
+            match tensor.bytes().len() <= MOST_CONSTANT {
+                true => self.context.constant(tensor),
+                false => self.context.weight_in_memory(name, tensor),
+            }
+        };
+        made.map_err(|e| self.refused_value(name, &e))
     }
 
     fn tensor(&self, name: &str, proto: &TensorProto) -> Result<Tensor, ImportError> {
@@ -207,22 +246,6 @@ impl<'a> Importer<'a> {
             TensorFault::Wrong(reason) => self.tensor_fault(name, reason),
             other => self.not_imported(format!("tensor {name}: {other}")),
         })
-    }
-
-    fn weight(&mut self, name: &str, tensor: Tensor) -> Result<Value, ImportError> {
-        let data_type = tensor.data_type();
-        let tensor = without_bool(tensor).map_err(|e| self.refused_value(name, &e))?;
-        if tensor.bytes().len() <= MOST_CONSTANT {
-            let id = self.context.builder.constant(tensor);
-            return Ok(Value { id, data_type });
-        }
-        let element = ElementType::Plain(tensor.data_type());
-        let made = self.context.builder.weight(name, element, tensor.shape());
-        let id = made.map_err(|e| self.tensor_fault(name, e.to_string()))?;
-        let tensor = Rc::new(tensor);
-        self.context.weights.insert(id, tensor.clone());
-        self.weights.insert(name.to_owned(), tensor);
-        Ok(Value { id, data_type })
     }
 
     fn inputs(&mut self, graph: &'a GraphProto) -> Result<(), ImportError> {
@@ -334,9 +357,14 @@ impl<'a> Importer<'a> {
         proto: &'a NodeProto,
         entry: &Entry,
         opset: i64,
-    ) -> Result<(), ImportError> {
-        let made = self.outputs_of(proto, entry, opset);
-        let made = made.map_err(|refusal| self.refused(at, proto, opset, refusal))?;
+    ) -> Result<(), Stop> {
+        if let Some((name, tensor)) = large_constant(proto) {
+            let value = self.initializer(name, tensor)?;
+            return Ok(self.define(name, value)?);
+        }
+        let made = self.outputs_of(proto, entry, opset).map_err(|refusal| {
+            Stop::of(refusal, |refusal| self.refused(at, proto, opset, refusal))
+        })?;
         for (name, value) in proto.output.iter().zip(made) {
             if !name.is_empty() {
                 self.define(name, value)?;
@@ -438,6 +466,7 @@ impl<'a> Importer<'a> {
         let reason = match refusal {
             Refusal::Wrong(reason) | Refusal::Unsupported(reason) => reason.clone(),
             Refusal::Value(inputs) => format!("it depends on {}", inputs.join(", ")),
+            Refusal::Weight(name) => format!("it depends on {name}"),
         };
         self.value_fault(value, reason)
     }
@@ -452,6 +481,12 @@ impl<'a> Importer<'a> {
                 node,
                 op_type,
                 reason,
+            },
+            Refusal::Weight(name) => ImportError::Node {
+                file,
+                node,
+                op_type,
+                reason: format!("it depends on {name}"),
             },
             Refusal::Value(inputs) => ImportError::ValueNeeded {
                 file,

@@ -12,7 +12,7 @@ pub enum TensorFault {
     Type(String),
     #[error("{0}")]
     Wrong(String),
-    #[error("its elements are in another file")]
+    #[error("its elements are not in its message")]
     External,
 }
 

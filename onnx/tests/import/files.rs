@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fewbit_engine::backend::cpu::reference::{View, evaluate_graph};
+use fewbit_engine::format::read_tensor;
 use fewbit_engine::tensor::{DataType, Tensor};
 use fewbit_onnx::proto::{
     AttributeProto, AttributeType, Dimension, GraphProto, ModelProto, NodeProto,
@@ -96,12 +97,25 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
     import(bytes, "model.onnx", &ImportOptions::default())
 }
 
+/// The weights that the graph names, read from where they are.
+pub(crate) fn weights(imported: &Imported) -> BTreeMap<String, Tensor> {
+    let source = &imported.source;
+    let mut read = BTreeMap::new();
+    for (name, entry) in &source.checkpoint.tensors {
+        let bytes = pollster::block_on(read_tensor(&source.files, entry)).unwrap();
+        let data_type = entry.element.plain().unwrap();
+        let tensor = Tensor::from_bytes(data_type, &entry.shape, &bytes).unwrap();
+        read.insert(name.clone(), tensor);
+    }
+    read
+}
+
 /// What the imported graph makes of these inputs.
 pub(crate) fn compute(imported: &Imported, inputs: &[(&str, &Tensor)]) -> BTreeMap<String, Tensor> {
-    let mut given: BTreeMap<String, View<'_>> = imported
-        .weights
+    let weights = weights(imported);
+    let mut given: BTreeMap<String, View<'_>> = weights
         .iter()
-        .map(|(name, tensor)| (name.clone(), tensor.as_ref().into()))
+        .map(|(name, tensor)| (name.clone(), tensor.into()))
         .collect();
     given.extend(inputs.iter().map(|&(name, t)| (name.to_owned(), t.into())));
     evaluate_graph(&imported.graph, &given).unwrap().outputs

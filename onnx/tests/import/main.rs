@@ -5,3 +5,4 @@ mod files;
 mod hostile;
 mod operators;
 mod refusals;
+mod weights;

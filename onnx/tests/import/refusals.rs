@@ -120,13 +120,6 @@ fn what_no_tensor_here_has_is_unsupported() {
     int4.data_type = Some(22);
     let error = read(&with(nodes(), vec![int4])).unwrap_err();
     assert!(error.is_unsupported() && error.to_string().contains("int4"));
-    let mut elsewhere = tensor("w", &floats(&[2], &[1.0, 2.0]));
-    elsewhere.data_location = Some(1);
-    assert!(
-        read(&with(nodes(), vec![elsewhere]))
-            .unwrap_err()
-            .is_unsupported()
-    );
 }
 
 #[test]

@@ -1,0 +1,232 @@
+//! A file that was opened, to be imported once or again for other sizes and values.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use fewbit_engine::format::{Checkpoint, TensorEntry};
+use fewbit_engine::graph::{Graph, pass};
+use fewbit_engine::session::WeightSource;
+use fewbit_engine::source::ByteSource;
+use fewbit_engine::task::checkpoint::ModelFiles;
+use fewbit_engine::tensor::{ElementType, Tensor};
+
+use super::error::Refusal;
+use super::place::{Files, is_outside};
+use super::table::Entry;
+use super::walk::read_model;
+use super::{ImportError, ImportOptions, Imported, Importer, Interface, entries, versions};
+use crate::proto::{GraphProto, NodeProto, TensorProto};
+
+/// Weights whose numbers decide a shape have together at most so many bytes.
+const MOST_KNOWN: u64 = 64 << 20;
+
+/// An ONNX file whose messages were read. Its large tensors were not: they stay where they are.
+pub struct OnnxFile {
+    graph: GraphProto,
+    /// The function of each node, and the version of the operator set that the file asks for.
+    entries: Vec<(&'static Entry, i64)>,
+    files: Files,
+    /// Weights that were read, because their numbers decide a shape.
+    known: RefCell<BTreeMap<String, Rc<Tensor>>>,
+}
+
+impl OnnxFile {
+    /// Reads the messages of the model `name` among `files`, and finds where its tensors are: in it, or in files beside it.
+    ///
+    /// # Errors
+    /// [`ImportError::Unsupported`] with every node whose operator is not imported, before any tensor is looked at;
+    /// [`ImportError::Tensor`] for one that is not where the file says; [`ImportError::File`] for bytes that are no model.
+    pub async fn open(files: &ModelFiles, name: &str) -> Result<OnnxFile, ImportError> {
+        match files.find(name) {
+            Some(file) => OnnxFile::read(file.clone(), files).await,
+            None => Err(ImportError::File {
+                file: name.to_owned(),
+                reason: "is not among the files".to_owned(),
+            }),
+        }
+    }
+
+    pub(super) async fn read(
+        file: Rc<dyn ByteSource>,
+        beside: &ModelFiles,
+    ) -> Result<OnnxFile, ImportError> {
+        let mut model = read_model(file.as_ref()).await?;
+        let Some(mut graph) = model.graph.take() else {
+            return Err(ImportError::File {
+                file: file.name().to_owned(),
+                reason: "no ONNX model: it has no graph".to_owned(),
+            });
+        };
+        let entries = entries(&graph, &versions(&model), file.name())?;
+        let mut files = Files::new(file);
+        files.settle(&mut graph, beside).await?;
+        Ok(OnnxFile {
+            graph,
+            entries,
+            files,
+            known: RefCell::default(),
+        })
+    }
+
+    /// The name that errors call it by.
+    pub fn name(&self) -> &str {
+        self.files.name()
+    }
+
+    /// What goes in and out by name, and which operators there are.
+    pub fn interface(&self) -> Interface {
+        Interface::of(&self.graph)
+    }
+
+    /// Makes the graph.
+    ///
+    /// Inputs and outputs keep their names, types and shapes; dimensions that are named become symbols. What depends on
+    /// constants alone is computed at once. ONNX's `bool` is u8 of 0 and 1 inside the graph.
+    ///
+    /// # Errors
+    /// [`ImportError::ValueNeeded`] where the numbers in an input decide a shape; the other variants for files that are wrong.
+    pub async fn import(&self, options: &ImportOptions) -> Result<Imported, ImportError> {
+        loop {
+            match self.try_import(options)? {
+                Attempt::Done(imported) => return Ok(*imported),
+                Attempt::Weight(name) => self.learn(&name).await?,
+            }
+        }
+    }
+
+    fn try_import(&self, options: &ImportOptions) -> Result<Attempt, ImportError> {
+        let mut importer = Importer::new(self.name(), options, &self.files, &self.known);
+        match importer.graph(&self.graph, &self.entries) {
+            Ok(()) => {}
+            Err(Stop::Weight(name)) => return Ok(Attempt::Weight(name)),
+            Err(Stop::Error(error)) => return Err(*error),
+        }
+        let stored = std::mem::take(&mut importer.context.stored);
+        let graph = pass::prune(&importer.context.builder.finish());
+        let source = self.source(&graph, stored);
+        Ok(Attempt::Done(Box::new(Imported { graph, source })))
+    }
+
+    /// The weights that the graph names.
+    fn source(&self, graph: &Graph, mut stored: BTreeMap<String, Stored>) -> WeightSource {
+        let mut checkpoint = Checkpoint {
+            file: self.name().to_owned(),
+            ..Checkpoint::default()
+        };
+        let mut files = self.files.sources.clone();
+        for (_, name, _) in graph.weights() {
+            let Some(stored) = stored.remove(name) else {
+                continue;
+            };
+            let mut own = self.files.sources.iter();
+            let known = own.position(|file| Rc::ptr_eq(file, &stored.source));
+            let file = known.unwrap_or_else(|| {
+                files.push(stored.source);
+                files.len() - 1
+            });
+            let entry = TensorEntry {
+                name: name.to_owned(),
+                element: stored.element,
+                shape: stored.shape,
+                file,
+                offset: stored.offset,
+                bytes: stored.bytes,
+            };
+            checkpoint.tensors.insert(name.to_owned(), entry);
+        }
+        WeightSource { checkpoint, files }
+    }
+
+    /// Reads a weight whose numbers decide a shape.
+    async fn learn(&self, name: &str) -> Result<(), ImportError> {
+        let fault = |reason: String| ImportError::Tensor {
+            file: self.name().to_owned(),
+            tensor: name.to_owned(),
+            reason,
+        };
+        let initializers = self.graph.initializer.iter();
+        let constants = self.graph.node.iter().filter_map(large_constant);
+        let mut all = initializers
+            .filter(|proto| is_outside(proto))
+            .map(|proto| (proto.name.as_deref().unwrap_or_default(), proto))
+            .chain(constants);
+        let Some((_, proto)) = all.find(|(known, _)| *known == name) else {
+            return Err(fault(
+                "its numbers decide a shape, and are not in the file".to_owned(),
+            ));
+        };
+        let place = self.files.place(proto)?;
+        let held = |t: &Rc<Tensor>| t.bytes().len() as u64;
+        let held: u64 = self.known.borrow().values().map(held).sum();
+        if held + place.bytes > MOST_KNOWN {
+            let reason = format!("its {} bytes decide a shape", place.bytes);
+            return Err(fault(reason));
+        }
+        let mut bytes = vec![0; place.bytes as usize];
+        let read = self.files.sources[place.file].read_at(place.offset, &mut bytes);
+        read.await.map_err(ImportError::Source)?;
+        let whole = TensorProto {
+            raw_data: Some(bytes),
+            dims: proto.dims.clone(),
+            data_type: proto.data_type,
+            ..TensorProto::default()
+        };
+        let tensor = super::read_tensor(&whole).map_err(|e| fault(e.to_string()))?;
+        let mut known = self.known.borrow_mut();
+        known.insert(name.to_owned(), Rc::new(tensor));
+        Ok(())
+    }
+}
+
+enum Attempt {
+    Done(Box<Imported>),
+    /// The numbers in this weight are needed first.
+    Weight(String),
+}
+
+/// Why an import ended before its end.
+pub(super) enum Stop {
+    Weight(String),
+    Error(Box<ImportError>),
+}
+
+impl From<ImportError> for Stop {
+    fn from(error: ImportError) -> Stop {
+        Stop::Error(Box::new(error))
+    }
+}
+
+impl Stop {
+    /// What a refusal stops with; `told` makes an error of it where it is one.
+    pub(super) fn of(refusal: Refusal, told: impl FnOnce(Refusal) -> ImportError) -> Stop {
+        match refusal {
+            Refusal::Weight(name) => Stop::Weight(name),
+            other => told(other).into(),
+        }
+    }
+}
+
+/// A weight of the graph: a range of a file.
+#[derive(Clone)]
+pub(crate) struct Stored {
+    pub(crate) element: ElementType,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) source: Rc<dyn ByteSource>,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+}
+
+/// The value of a `Constant` whose elements stay in the file, and the name of what it makes.
+pub(super) fn large_constant(node: &NodeProto) -> Option<(&str, &TensorProto)> {
+    let is_constant = node.op_type.as_deref() == Some("Constant")
+        && matches!(node.domain.as_deref(), None | Some("" | "ai.onnx"));
+    let [attribute] = node.attribute.as_slice() else {
+        return None;
+    };
+    let tensor = attribute.t.as_ref().filter(|tensor| is_outside(tensor))?;
+    match (is_constant, node.output.as_slice()) {
+        (true, [name]) => Some((name, tensor)),
+        _ => None,
+    }
+}
