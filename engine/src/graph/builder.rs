@@ -1,6 +1,6 @@
 //! The only way to add to a graph: every shape is inferred and checked on the way in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::infer::{Described, infer};
@@ -19,6 +19,7 @@ use crate::tensor::{DataType, ElementType, Tensor};
 pub struct GraphBuilder {
     graph: Graph,
     names: BTreeSet<(&'static str, String)>,
+    weights: BTreeMap<String, ValueId>,
 }
 
 type Built = Result<ValueId, GraphError>;
@@ -56,19 +57,20 @@ impl GraphBuilder {
     pub fn weight(&mut self, name: &str, element: ElementType, shape: &[usize]) -> Built {
         let shape = shape.iter().map(|&n| Dim::from(n)).collect();
         // A tied weight may be asked for twice; it is one value.
-        for (id, known, value) in self.graph.weights() {
-            if known == name {
-                return if value.element == element && value.shape == shape {
-                    Ok(id)
-                } else {
-                    Err(GraphError::Duplicate {
-                        kind: "weight",
-                        name: name.into(),
-                    })
-                };
-            }
+        if let Some(&id) = self.weights.get(name) {
+            let value = self.graph.value(id);
+            return if value.element == element && value.shape == shape {
+                Ok(id)
+            } else {
+                Err(GraphError::Duplicate {
+                    kind: "weight",
+                    name: name.into(),
+                })
+            };
         }
-        Ok(self.add(element, shape, Source::Weight(name.into())))
+        let id = self.add(element, shape, Source::Weight(name.into()));
+        self.weights.insert(name.into(), id);
+        Ok(id)
     }
 
     /// A small constant carried by the graph.
