@@ -6,6 +6,7 @@
 
 mod export;
 mod import;
+mod open;
 pub mod proto;
 
 pub use export::{ExportError, export};
@@ -13,3 +14,4 @@ pub use import::{
     ImportError, ImportOptions, Imported, Interface, OnnxFile, TensorFault, UnsupportedOperator,
     import, imported_operators, interface, read_tensor, tensor_file,
 };
+pub use open::{OpenError, open};

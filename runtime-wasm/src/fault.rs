@@ -10,9 +10,12 @@ use fewbit_engine::task::decoder::DecodeError;
 use fewbit_engine::task::encoder::EncodeError;
 use fewbit_engine::task::forward::ForwardError;
 use fewbit_engine::task::generate::GenerateError;
+use fewbit_engine::task::handover::HandoverError;
 use fewbit_engine::task::sampling::SamplingError;
 use fewbit_engine::task::score::ScoreError;
 use fewbit_engine::task::{LoadError, TaskError};
+use fewbit_wasm_boundary::tensor::BadTensor;
+use fewbit_wasm_boundary::thrown::error;
 use wasm_bindgen::prelude::*;
 
 /// An error with the code that callers branch on.
@@ -37,10 +40,13 @@ impl Fault {
 
 impl From<Fault> for JsValue {
     fn from(fault: Fault) -> JsValue {
-        let error = js_sys::Error::new(&fault.message);
-        // Setting a property of a fresh object cannot fail.
-        let _ = js_sys::Reflect::set(&error, &"code".into(), &fault.code.into());
-        error.into()
+        error(fault.code, &fault.message).into()
+    }
+}
+
+impl From<BadTensor> for Fault {
+    fn from(error: BadTensor) -> Fault {
+        Fault::bad_argument(error.to_string())
     }
 }
 
@@ -95,6 +101,7 @@ impl From<CheckpointError> for Fault {
     fn from(error: CheckpointError) -> Fault {
         let code = match error {
             CheckpointError::Source(error) => return error.into(),
+            CheckpointError::Handover(HandoverError::Source(error)) => return error.into(),
             CheckpointError::Format(ref error) if error.is_aborted() => "aborted",
             CheckpointError::Model(ModelError::UnknownArchitecture(_)) => "unsupported",
             _ => "bad_model",
@@ -169,15 +176,5 @@ impl From<TaskError> for Fault {
             TaskError::Pooling(_) => "bad_model",
         };
         Fault::new(code, error.to_string())
-    }
-}
-
-/// What was thrown, as text.
-pub(crate) fn text_of(thrown: &JsValue) -> String {
-    match thrown.dyn_ref::<js_sys::Error>() {
-        Some(error) => format!("{}: {}", error.name(), error.message()),
-        None => thrown
-            .as_string()
-            .unwrap_or_else(|| "a value that is no error was thrown".to_owned()),
     }
 }

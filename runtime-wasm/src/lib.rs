@@ -1,6 +1,6 @@
 //! The engine behind a JavaScript boundary, for a worker of the npm package `fewbit`.
 //!
-//! What crosses: model files as objects that read themselves ([`file`]), requests and answers as JSON
+//! What crosses: model files as objects that read themselves ([`file`](fewbit_wasm_boundary::file)), requests and answers as JSON
 //! ([`message`]), tensors and vectors as typed arrays, errors as `Error` objects with a `code`
 //! ([`fault`]). `web/src/worker/runtime.ts` has the same boundary in TypeScript.
 //!
@@ -10,7 +10,6 @@
 
 mod device;
 mod fault;
-mod file;
 mod hash;
 mod listen;
 mod message;
@@ -19,7 +18,6 @@ mod panic;
 #[cfg(target_feature = "atomics")]
 mod pool;
 mod prompt;
-mod tensor;
 
 pub use hash::Sha256;
 pub use model::{JsGeneration, JsModel, load_model};

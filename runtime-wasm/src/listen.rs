@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::fault::Fault;
 use crate::model::JsModel;
-use crate::tensor::{self, JsTensor};
+use fewbit_wasm_boundary::tensor::{self, JsTensor};
 
 #[wasm_bindgen(js_class = Model)]
 impl JsModel {
@@ -34,7 +34,7 @@ impl JsModel {
 
     /// Goes on after another source, by the names of the encoder's inputs.
     pub fn listen(&self, source: Vec<JsTensor>) -> Result<(), JsValue> {
-        let source = tensor::from_js(source)?;
+        let source = tensor::from_js(source).map_err(Fault::from)?;
         let mut model = self.shared.borrow_mut()?;
         Ok(model.listen(&source).map_err(Fault::from)?)
     }

@@ -11,20 +11,20 @@ use fewbit_engine::backend::Activations;
 use fewbit_engine::model::BuildOptions;
 use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::Model;
-use fewbit_engine::task::checkpoint::ModelFiles;
+use fewbit_engine::task::checkpoint::{CheckpointError, ModelFiles, OpenModel};
 use fewbit_engine::task::forward::Forward;
 use fewbit_engine::task::generate::{Event, GenerateOptions, Generation};
 use fewbit_engine::task::score::{Scoring, mean_nll};
+use fewbit_wasm_boundary::file::{FileSource, JsFile};
+use fewbit_wasm_boundary::tensor::{self, JsTensor};
 use js_sys::{Array, Float32Array, Function, Object, Promise, Reflect, Uint32Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use crate::device::device;
 use crate::fault::Fault;
-use crate::file::{FileSource, JsFile};
 use crate::message::{self, Alternative, EmbedRequest, GenerateRequest, LoadRequest, Prompt};
 use crate::prompt;
-use crate::tensor::{self, JsTensor};
 
 #[wasm_bindgen]
 extern "C" {
@@ -61,12 +61,14 @@ pub struct JsModel {
     pub(crate) shared: Rc<Shared>,
 }
 
-/// Loads a model from its files. `options` is a `LoadRequest` as JSON.
+/// Loads a model from its files. `options` is a `LoadRequest` as JSON; `opened` is what another module made of files that
+/// this one does not read.
 #[wasm_bindgen(js_name = loadModel)]
 pub async fn load_model(
     files: Vec<JsFile>,
     options: String,
     hooks: JsHooks,
+    opened: Option<Vec<u8>>,
 ) -> Result<JsModel, JsValue> {
     let request: LoadRequest = message::parse(&options)?;
     let files: Vec<Rc<dyn ByteSource>> = files
@@ -84,14 +86,17 @@ pub async fn load_model(
             ControlFlow::Break(())
         }
     };
-    let model = Model::load(
-        &ModelFiles::new(files),
-        device(&request)?,
-        build,
-        &mut on_upload,
-    )
-    .await
-    .map_err(Fault::from)?;
+    let files = ModelFiles::new(files);
+    let device = device(&request)?;
+    let model = match opened {
+        None => Model::load(&files, device, build, &mut on_upload).await,
+        Some(bytes) => {
+            let open = OpenModel::from_bytes(bytes, &files).map_err(CheckpointError::from);
+            let open = open.map_err(Fault::from)?;
+            Model::open(&files, open, device, &mut on_upload).await
+        }
+    };
+    let model = model.map_err(Fault::from)?;
     Ok(JsModel {
         shared: Rc::new(Shared {
             model: RefCell::new(model),
@@ -130,7 +135,7 @@ impl JsModel {
     /// Prepares an answer; `request` is a `GenerateRequest` as JSON. `source` is what an encoder-decoder reads, by
     /// the names of its encoder's inputs; without tensors, that model reads the prompt.
     pub fn generate(&self, request: &str, source: Vec<JsTensor>) -> Result<JsGeneration, JsValue> {
-        let source = tensor::from_js(source)?;
+        let source = tensor::from_js(source).map_err(Fault::from)?;
         let mut request: GenerateRequest = message::parse(request)?;
         let model = self.shared.model.try_borrow().map_err(|_| busy())?;
         if let (Some(instruction), Prompt::Text { text }) = (&request.instruct, &mut request.prompt)
@@ -214,7 +219,7 @@ impl JsModel {
     /// A `Float32Array` for each picture or sound of a batch.
     #[wasm_bindgen(js_name = embedTensors)]
     pub async fn embed_tensors(&self, tensors: Vec<JsTensor>) -> Result<Array, JsValue> {
-        let tensors = tensor::from_js(tensors)?;
+        let tensors = tensor::from_js(tensors).map_err(Fault::from)?;
         let vectors = self.shared.borrow_mut()?.embed_tensors(&tensors).await;
         let vectors = vectors.map_err(Fault::from)?;
         Ok(vectors
@@ -230,7 +235,7 @@ impl JsModel {
         tensors: Vec<JsTensor>,
     ) -> Result<String, JsValue> {
         let question = message::parse(&question)?;
-        let tensors = tensor::from_js(tensors)?;
+        let tensors = tensor::from_js(tensors).map_err(Fault::from)?;
         let answer = self.shared.borrow_mut()?.answer(&question, &tensors).await;
         Ok(message::write(&answer.map_err(Fault::from)?)?)
     }
@@ -243,7 +248,7 @@ impl JsModel {
         outputs: Vec<String>,
         pause: Function,
     ) -> Result<Array, JsValue> {
-        let mut forward = Forward::new(tensor::from_js(tensors)?, outputs);
+        let mut forward = Forward::new(tensor::from_js(tensors).map_err(Fault::from)?, outputs);
         loop {
             let step = self.shared.borrow_mut()?.step_forward(&mut forward).await;
             if let Some(outputs) = step.map_err(Fault::from)? {

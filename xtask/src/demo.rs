@@ -64,10 +64,10 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
     }
     serve.args(["serve", "--open"]);
     thread::scope(|scope| {
-        // The pages of pictures and sound need it; the one that opens does not wait for it.
+        // The pages of pictures and sound need one, ONNX files the other; the one that opens does not wait for them.
         scope.spawn(|| {
-            if let Err(error) = wasm::build(project, progress, &[wasm::MEDIA]) {
-                progress.say(format!("no pictures or sound: {error:#}"));
+            if let Err(error) = wasm::build(project, progress, &wasm::MODULES) {
+                progress.say(format!("no pictures, sound or ONNX files: {error:#}"));
             }
         });
         process::run_in_front(&mut serve)

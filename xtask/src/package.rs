@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result<()> {
     let variants = wasm::choose(&[])?;
-    let modules: Vec<_> = variants.iter().copied().chain([wasm::MEDIA]).collect();
+    let modules: Vec<_> = variants.iter().copied().chain(wasm::MODULES).collect();
     wasm::build(project, progress, &modules)?;
     web::build(project, progress)?;
     let tarball = pack(project, progress)?;

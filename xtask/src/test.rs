@@ -113,7 +113,7 @@ fn in_browsers(project: &Project, progress: &Progress) -> Result<Report> {
     duckdb::library(project, progress)?;
     npm::ci(project, progress, "browser-tests")?;
     let mut modules = wasm::choose(&[])?;
-    modules.push(wasm::MEDIA);
+    modules.extend(wasm::MODULES);
     wasm::build(project, progress, &modules)?;
     web::build(project, progress)?;
     let started = Instant::now();

@@ -17,6 +17,8 @@ use crate::project::Project;
 const CORE_LIMIT: u64 = 1_000_000;
 /// What it may download more when a task first takes a picture or a sound, with brotli.
 const MEDIA_LIMIT: u64 = 500_000;
+/// What it may download more when a model comes as an ONNX file, with brotli.
+const ONNX_LIMIT: u64 = 400_000;
 
 /// Bytes of a file, or of several together.
 pub(crate) struct Size {
@@ -53,9 +55,10 @@ pub(crate) fn files_of(project: &Project, progress: &Progress) -> Result<Vec<Siz
 pub(crate) fn within_limits(sizes: &[Size], modules: &[&Variant]) -> Result<Vec<Size>> {
     let mut sums = Vec::new();
     for module in modules {
-        let (sum, limit) = match module.name == wasm::MEDIA.name {
-            true => (wasm_of(sizes, module.name), MEDIA_LIMIT),
-            false => (core_of(sizes, module.name), CORE_LIMIT),
+        let (sum, limit) = match module.name {
+            name if name == wasm::MEDIA.name => (wasm_of(sizes, name), MEDIA_LIMIT),
+            name if name == wasm::ONNX.name => (wasm_of(sizes, name), ONNX_LIMIT),
+            name => (core_of(sizes, name), CORE_LIMIT),
         };
         if sum.brotli > limit {
             bail!(

@@ -15,12 +15,12 @@ pub type Bindings = BTreeMap<String, usize>;
 /// [`Dim::floor_div`]), so expressions made in the same way are equal values.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dim {
-    constant: i64,
-    terms: Vec<(Vec<Atom>, i64)>,
+    pub(super) constant: i64,
+    pub(super) terms: Vec<(Vec<Atom>, i64)>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Atom {
+pub(super) enum Atom {
     Symbol(Arc<str>),
     /// `⌊dividend / divisor⌋`, the divisor being at least 2.
     Quotient(Arc<Dim>, i64),
@@ -63,6 +63,16 @@ impl Dim {
         let mut names = Vec::new();
         self.collect_symbols(&mut names);
         names.into_iter()
+    }
+
+    /// How many terms and atoms it is made of: what it takes in memory.
+    pub(super) fn terms(&self) -> usize {
+        let atoms = self.terms.iter().flat_map(|(atoms, _)| atoms);
+        let inner = atoms.map(|atom| match atom {
+            Atom::Symbol(_) => 1,
+            Atom::Quotient(dividend, _) => 1 + dividend.terms(),
+        });
+        self.terms.len() + inner.sum::<usize>()
     }
 
     fn collect_symbols<'a>(&'a self, names: &mut Vec<&'a str>) {
@@ -151,7 +161,7 @@ impl Dim {
         Ok(out)
     }
 
-    fn from_i64(constant: i64) -> Dim {
+    pub(super) fn from_i64(constant: i64) -> Dim {
         Dim {
             constant,
             terms: Vec::new(),

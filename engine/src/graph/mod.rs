@@ -16,6 +16,7 @@ pub mod op;
 pub mod pass;
 mod specialize;
 mod window;
+pub mod wire;
 
 pub use builder::GraphBuilder;
 pub use dim::{Bindings, Dim, Shape, fixed_shape, product};

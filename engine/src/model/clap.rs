@@ -109,10 +109,10 @@ pub(super) fn from_config(
         architecture: "clap",
         graph: b.finish(),
         kind: ModelKind::Feedforward(Feedforward {
-            defaults: vec![("attention_mask", 1)],
+            defaults: vec![("attention_mask".into(), 1)],
             limits: vec![
-                ("tokens", tower.max_tokens()),
-                ("frames", sound_config.frames()),
+                ("tokens".into(), tower.max_tokens()),
+                ("frames".into(), sound_config.frames()),
             ],
         }),
     })

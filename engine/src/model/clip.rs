@@ -106,8 +106,8 @@ pub(super) fn from_config(
         architecture: "clip",
         graph: b.finish(),
         kind: ModelKind::Feedforward(Feedforward {
-            defaults: vec![("attention_mask", 1)],
-            limits: vec![("tokens", positions)],
+            defaults: vec![("attention_mask".into(), 1)],
+            limits: vec![("tokens".into(), positions)],
         }),
     })
 }

@@ -170,8 +170,11 @@ pub(super) fn from_config(
         architecture: "detr",
         graph: b.finish(),
         kind: ModelKind::Feedforward(Feedforward {
-            defaults: vec![("pixel_mask", 1)],
-            limits: vec![("height", MOST_PIXELS), ("width", MOST_PIXELS)],
+            defaults: vec![("pixel_mask".into(), 1)],
+            limits: vec![
+                ("height".into(), MOST_PIXELS),
+                ("width".into(), MOST_PIXELS),
+            ],
         }),
     })
 }

@@ -30,6 +30,8 @@ pub use config::{Config, ConfigError};
 pub use decoder::DecoderConfig;
 pub use weights::Weights;
 
+use std::borrow::Cow;
+
 use crate::format::{Checkpoint, Metadata};
 use crate::graph::{Graph, GraphError};
 use crate::tensor::ElementType;
@@ -73,6 +75,9 @@ pub const KNOWN: &[&str] = &[
     "wav2vec2",
     "whisper",
 ];
+
+/// The architecture of a graph that came as one, from an ONNX file whose config names none of [`KNOWN`].
+pub const ONNX: &str = "onnx";
 
 /// A model as a graph with symbols, and what a session must know to run it.
 #[derive(Debug)]
@@ -132,15 +137,15 @@ pub enum TextHead {
 pub struct Feedforward {
     /// Integer inputs that need not be given, and what they are filled with then; their shape follows from
     /// the other inputs.
-    pub defaults: Vec<(&'static str, i32)>,
+    pub defaults: Vec<(Cow<'static, str>, i32)>,
     /// The most that a symbol of the graph may stand for.
-    pub limits: Vec<(&'static str, usize)>,
+    pub limits: Vec<(Cow<'static, str>, usize)>,
 }
 
 impl Feedforward {
     /// The most that the symbol `name` may stand for, if there is a limit.
     pub fn limit(&self, name: &str) -> Option<usize> {
-        let found = self.limits.iter().find(|(symbol, _)| *symbol == name);
+        let found = self.limits.iter().find(|(symbol, _)| symbol == name);
         found.map(|&(_, limit)| limit)
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn from_config(
         architecture: "wav2vec2",
         graph: b.finish(),
         kind: ModelKind::Feedforward(Feedforward {
-            limits: vec![("samples", MOST_SAMPLES)],
+            limits: vec![("samples".into(), MOST_SAMPLES)],
             ..Feedforward::default()
         }),
     })

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::handover::HandoverError;
 use crate::format::{
     Checkpoint, FormatError, Metadata, ctranslate2, gguf, pytorch, read_tensor, safetensors,
     safetensors_index,
@@ -46,6 +47,12 @@ impl ModelFiles {
         Ok(Some(bytes))
     }
 
+    /// The names that end so.
+    pub fn names_ending<'a>(&'a self, ending: &'a str) -> impl Iterator<Item = &'a str> {
+        let names = self.files.iter().map(|file| file.name());
+        names.filter(move |name| name.ends_with(ending))
+    }
+
     fn with_ending(&self, ending: &str) -> Option<&Rc<dyn ByteSource>> {
         self.files.iter().find(|file| file.name().ends_with(ending))
     }
@@ -72,6 +79,8 @@ pub enum CheckpointError {
     Model(#[from] ModelError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("the model that was handed over: {0}")]
+    Handover(#[from] HandoverError),
 }
 
 /// A model whose headers were read: its graph, and where its weights are.

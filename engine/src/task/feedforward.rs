@@ -131,7 +131,9 @@ fn check_shape(
 ) -> Result<(), ForwardError> {
     for (dim, &size) in wanted.shape.iter().zip(tensor.shape()) {
         let bound = dim.bind(bindings).ok().and_then(|dim| dim.fixed());
-        if size == 0 || bound != Some(size) {
+        // Nothing at all is only taken where the graph itself says so.
+        let empty = size == 0 && dim.fixed() != Some(0);
+        if empty || bound != Some(size) {
             return Err(shape_fault(&wanted.name, tensor, &shown(&wanted.shape)));
         }
         let limit = dim.as_symbol().and_then(|symbol| model.limit(symbol));
@@ -166,6 +168,10 @@ fn convert(wanted: &Wanted, tensor: &Tensor) -> Result<Tensor, ForwardError> {
     match wanted.data_type {
         given if given == tensor.data_type() => Ok(tensor.clone()),
         DataType::I32 => integers(&wanted.name, tensor),
+        DataType::I64 if tensor.data_type() == DataType::I32 => {
+            let values: Vec<i64> = tensor.as_i32()?.iter().map(|&x| i64::from(x)).collect();
+            Ok(Tensor::from_i64(tensor.shape(), &values)?)
+        }
         DataType::F32 if tensor.data_type().is_float() => {
             let values: Vec<f32> = tensor.to_f64_vec().iter().map(|&x| x as f32).collect();
             Ok(Tensor::from_f32(tensor.shape(), &values)?)
@@ -199,8 +205,8 @@ mod tests {
         let image = b.unary(crate::graph::op::Unary::Relu, pixels).unwrap();
         b.output("image", image).unwrap();
         let model = Feedforward {
-            defaults: vec![("attention_mask", 1)],
-            limits: vec![("tokens", 4)],
+            defaults: vec![("attention_mask".into(), 1)],
+            limits: vec![("tokens".into(), 4)],
         };
         (b.finish(), model)
     }

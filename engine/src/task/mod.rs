@@ -15,6 +15,7 @@ pub mod encoder;
 pub mod feedforward;
 pub mod forward;
 pub mod generate;
+pub mod handover;
 mod instruct;
 pub mod labels;
 mod load;

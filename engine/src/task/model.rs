@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::answer::AnswerError;
 use super::batch::BatchGeneration;
 use super::chat::{Message, MessagesError};
-use super::checkpoint::{self, CheckpointError, ModelFiles};
+use super::checkpoint::{self, CheckpointError, ModelFiles, OpenModel};
 use super::decoder::{Advance, DecodeError, Decoder};
 use super::encoder::{EncodeError, EncoderRunner};
 use super::feedforward::FeedforwardRunner;
@@ -113,6 +113,19 @@ impl Model {
         on_upload: OnUpload<'_>,
     ) -> Result<Model, LoadError> {
         let open = checkpoint::open(files, options).await?;
+        Model::open(files, open, device, on_upload).await
+    }
+
+    /// The same of a model that was opened already; `files` are what lies beside its weights.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub async fn open(
+        files: &ModelFiles,
+        open: OpenModel,
+        device: Box<dyn Device>,
+        on_upload: OnUpload<'_>,
+    ) -> Result<Model, LoadError> {
         let tokenizer = read_tokenizer(files, open.gguf.as_ref()).await?;
         let source = tokenizer.as_ref().and_then(Tokenizer::chat_template);
         let template = source.map(ChatTemplate::new).transpose()?;

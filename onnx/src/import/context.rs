@@ -18,7 +18,10 @@ use super::place::TensorSource;
 const MOST_FOLDED: usize = 1 << 16;
 
 /// No tensor that is computed with has more elements.
-const MOST_ELEMENTS: usize = 1 << 40;
+const MOST_ELEMENTS: usize = match usize::BITS {
+    64 => 1usize.wrapping_shl(40),
+    _ => 1 << 30,
+};
 
 /// Places are picked by a list of at most so many.
 pub(crate) const MOST_PLACES: usize = 1 << 20;

@@ -36,7 +36,7 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
     if wants(Part::Wasm) {
         let mut chosen = wasm::choose(&args.variants)?;
         if args.variants.is_empty() {
-            chosen.push(wasm::MEDIA);
+            chosen.extend(wasm::MODULES);
         }
         wasm::build(project, progress, &chosen)?;
     }

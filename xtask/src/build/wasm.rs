@@ -41,6 +41,18 @@ pub(crate) const MEDIA: &Variant = &Variant {
     threads: false,
 };
 
+/// The importer of ONNX files, which a page loads when a model comes as one.
+pub(crate) const ONNX: &Variant = &Variant {
+    name: "onnx",
+    package: "fewbit_onnx_wasm",
+    out_name: "fewbit_onnx",
+    target_features: "+simd128",
+    threads: false,
+};
+
+/// The modules beside the runtime, each loaded when it is first needed.
+pub(crate) const MODULES: [&Variant; 2] = [MEDIA, ONNX];
+
 /// Every variant of the runtime, the most widely supported first.
 pub(crate) const VARIANTS: &[Variant] = &[
     Variant {
@@ -121,7 +133,7 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Variant>> {
     names
         .iter()
         .map(|name| {
-            let all = || VARIANTS.iter().chain([MEDIA]);
+            let all = || VARIANTS.iter().chain(MODULES);
             all()
                 .find(|variant| variant.name == *name)
                 .with_context(|| {

@@ -68,6 +68,11 @@ pub fn cases() -> Vec<Case> {
 }
 
 impl Case {
+    #[cfg(test)]
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// Runs the case on `backend` and compares every output of every run with the scalar reference.
     pub async fn check(&self, backend: &mut dyn Backend) -> Outcome {
         match self.compare(backend).await {

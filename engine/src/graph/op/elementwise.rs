@@ -51,4 +51,6 @@ impl Logical {
             Logical::Xor => "logical_xor",
         }
     }
+
+    pub const ALL: [Logical; 3] = [Logical::And, Logical::Or, Logical::Xor];
 }

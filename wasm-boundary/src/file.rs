@@ -5,7 +5,7 @@ use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::fault::text_of;
+use crate::thrown::text_of;
 
 #[wasm_bindgen]
 extern "C" {
@@ -24,7 +24,7 @@ extern "C" {
 }
 
 /// A file's bytes for the engine.
-pub(crate) struct FileSource {
+pub struct FileSource {
     name: String,
     size: u64,
     file: JsFile,
@@ -32,7 +32,7 @@ pub(crate) struct FileSource {
 
 impl FileSource {
     /// The file, if its size is a whole number that JavaScript can count.
-    pub(crate) fn new(file: JsFile) -> Result<FileSource, SourceError> {
+    pub fn new(file: JsFile) -> Result<FileSource, SourceError> {
         let name = file.name();
         let size = file.size();
         if !(0.0..=9_007_199_254_740_991.0).contains(&size) || size.fract() != 0.0 {

@@ -5,8 +5,6 @@ use fewbit_engine::tensor::{DataType, Tensor};
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use crate::fault::Fault;
-
 #[wasm_bindgen]
 extern "C" {
     /// A tensor with a name.
@@ -25,13 +23,27 @@ extern "C" {
     fn data(this: &JsTensor) -> Uint8Array;
 }
 
+/// A tensor that cannot be used: which, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("tensor {name}: {what}")]
+pub struct BadTensor {
+    name: String,
+    what: String,
+}
+
 /// The tensors by name.
-pub(crate) fn from_js(tensors: Vec<JsTensor>) -> Result<Named, Fault> {
+///
+/// # Errors
+/// The first one whose type, shape and bytes do not go together.
+pub fn from_js(tensors: Vec<JsTensor>) -> Result<Named, BadTensor> {
     tensors
         .into_iter()
         .map(|tensor| {
             let name = tensor.name();
-            let wrong = |what: String| Fault::bad_argument(format!("tensor {name}: {what}"));
+            let wrong = |what: String| BadTensor {
+                name: name.clone(),
+                what,
+            };
             let type_name = tensor.data_type();
             let data_type = DataType::named(&type_name)
                 .ok_or_else(|| wrong(format!("{type_name} is no data type")))?;
@@ -52,7 +64,7 @@ pub(crate) fn from_js(tensors: Vec<JsTensor>) -> Result<Named, Fault> {
 }
 
 /// The tensors as JavaScript objects.
-pub(crate) fn to_js(tensors: &Named) -> Array {
+pub fn to_js(tensors: &Named) -> Array {
     tensors
         .iter()
         .map(|(name, tensor)| {
