@@ -8,7 +8,7 @@ mod export;
 mod import;
 pub mod proto;
 
-pub use export::{ExportError, export};
+pub use export::{ExportError, ExternalData, OnExport, Prepared, export, prepare};
 pub use import::{
     ImportError, ImportOptions, Imported, Interface, TensorFault, UnsupportedOperator, import,
     imported_operators, interface, read_tensor, tensor_file,

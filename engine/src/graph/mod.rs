@@ -18,7 +18,7 @@ mod specialize;
 mod window;
 
 pub use builder::GraphBuilder;
-pub use dim::{Bindings, Dim, Shape, fixed_shape, product};
+pub use dim::{Bindings, Dim, Factor, Shape, fixed_shape, product};
 pub use error::GraphError;
 pub use op::Op;
 
