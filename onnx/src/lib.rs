@@ -9,7 +9,7 @@ mod import;
 mod open;
 pub mod proto;
 
-pub use export::{ExportError, export};
+pub use export::{ExportError, ExternalData, OnExport, Prepared, export, prepare};
 pub use import::{
     ImportError, ImportOptions, Imported, Interface, OnnxFile, TensorFault, UnsupportedOperator,
     import, imported_operators, interface, read_tensor, tensor_file,

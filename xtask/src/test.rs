@@ -12,7 +12,7 @@ use crate::build::{cargo, wasm, web};
 use crate::process::{self, Ended};
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::setup::{browsers, duckdb, npm, rust};
+use crate::setup::{browsers, duckdb, npm, onnx, rust};
 use crate::weigh::{self, Size};
 
 /// What a test that passes prints, a reason to skip above all, is else kept by the runner.
@@ -79,6 +79,7 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
 fn quick(project: &Project, progress: &Progress) -> Result<Report> {
     duckdb::library(project, progress)?;
     npm::ci(project, progress, "web")?;
+    onnx::all(project, progress);
     let started = Instant::now();
     let mut report = Report::new("quick");
     let mut crates = cargo::command(project);

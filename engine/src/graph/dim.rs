@@ -26,6 +26,14 @@ pub(super) enum Atom {
     Quotient(Arc<Dim>, i64),
 }
 
+/// A factor of a term of a dimension ([`Dim::terms`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factor<'a> {
+    Symbol(&'a str),
+    /// `⌊dividend / divisor⌋`
+    Quotient(&'a Dim, i64),
+}
+
 /// A shape, outermost dimension first.
 pub type Shape = Vec<Dim>;
 
@@ -56,6 +64,22 @@ impl Dim {
             },
             _ => None,
         }
+    }
+
+    /// The number that stands alone in it.
+    pub fn constant(&self) -> i64 {
+        self.constant
+    }
+
+    /// Its terms, each a number and the factors that it is multiplied with.
+    pub fn terms(&self) -> impl Iterator<Item = (i64, Vec<Factor<'_>>)> {
+        self.terms.iter().map(|(atoms, factor)| {
+            let factors = atoms.iter().map(|atom| match atom {
+                Atom::Symbol(name) => Factor::Symbol(name),
+                Atom::Quotient(dividend, divisor) => Factor::Quotient(dividend, *divisor),
+            });
+            (*factor, factors.collect())
+        })
     }
 
     /// The names of the symbols in it.

@@ -19,7 +19,7 @@ mod window;
 pub mod wire;
 
 pub use builder::GraphBuilder;
-pub use dim::{Bindings, Dim, Shape, fixed_shape, product};
+pub use dim::{Bindings, Dim, Factor, Shape, fixed_shape, product};
 pub use error::GraphError;
 pub use op::Op;
 

@@ -1,8 +1,8 @@
 //! Element-wise operators. What is u8 of 0 and 1 in WebNN is `bool` in ONNX.
 
 use fewbit_engine::graph::op::{Binary, Compare, Logical, Unary};
-use fewbit_engine::graph::{Node, ValueId};
-use fewbit_engine::tensor::{DataType, ElementType};
+use fewbit_engine::graph::{GraphError, Node, ValueId};
+use fewbit_engine::tensor::{DataType, ElementType, Tensor};
 
 use super::operators::{operands, unsupported};
 use super::writer::{Writer, int, word};
@@ -105,12 +105,20 @@ pub(super) fn clamp(
     min: f32,
     max: f32,
 ) -> Result<(), ExportError> {
-    if writer.graph.value(node.outputs[0]).element != ElementType::F32 {
-        return Err(unsupported(node, "of another type than f32"));
-    }
     let mut inputs = operands(writer, node)?;
-    inputs.push(writer.number(min)?);
-    inputs.push(writer.number(max)?);
+    match writer.graph.value(node.outputs[0]).element {
+        ElementType::F32 => {
+            inputs.push(writer.number(min)?);
+            inputs.push(writer.number(max)?);
+        }
+        element if element == DataType::I32.into() => {
+            for limit in [min.ceil(), max.floor()] {
+                let tensor = Tensor::from_i32(&[], &[limit as i32]).map_err(GraphError::from)?;
+                inputs.push(writer.constant(&tensor));
+            }
+        }
+        _ => return Err(unsupported(node, "of another type than f32 and i32")),
+    }
     writer.node("Clip", inputs, vec![], node.outputs[0])
 }
 

@@ -3,7 +3,9 @@
 use fewbit_engine::graph::{Node, Op};
 
 use super::writer::Writer;
-use super::{ExportError, elementwise, movement, products, reductions, windows};
+use super::{
+    ExportError, composites, elementwise, movement, products, reductions, states, windows,
+};
 
 /// Writes one node.
 pub(super) fn write(writer: &mut Writer<'_>, node: &Node) -> Result<(), ExportError> {
@@ -31,11 +33,12 @@ pub(super) fn write(writer: &mut Writer<'_>, node: &Node) -> Result<(), ExportEr
         Op::Expand { .. } => movement::expand(writer, node),
         Op::Gather { axis, decode } => movement::gather(writer, node, *axis, *decode),
         Op::DequantizeBlocks => elementwise::dequantize(writer, node),
-        Op::Fused(_)
-        | Op::RmsNormalization { .. }
-        | Op::RotaryEmbedding(_)
-        | Op::Attention(_)
-        | Op::KvAppend => Err(unsupported(node, "it should have been decomposed")),
+        Op::RotaryEmbedding(rotary) => composites::rotary_embedding(writer, node, *rotary),
+        Op::Attention(attention) => composites::attention(writer, node, *attention),
+        Op::KvAppend => states::append(writer, node),
+        Op::Fused(_) | Op::RmsNormalization { .. } => {
+            Err(unsupported(node, "it should have been decomposed"))
+        }
     }
 }
 

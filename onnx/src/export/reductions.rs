@@ -1,7 +1,7 @@
 //! Operators along axes.
 
 use fewbit_engine::graph::op::{CumulativeSum, LayerNormalization, Reduce, ReduceKind};
-use fewbit_engine::graph::{GraphError, Node};
+use fewbit_engine::graph::{GraphError, Node, fixed_shape};
 use fewbit_engine::tensor::{ElementType, Tensor};
 
 use super::ExportError;
@@ -53,9 +53,9 @@ pub(super) fn layer_normalization(
     norm: &LayerNormalization,
 ) -> Result<(), ExportError> {
     let value = writer.graph.value(node.inputs[0]);
-    let shape = value.fixed_shape()?;
-    let first = shape.len() - norm.axes.len().min(shape.len());
-    if !norm.axes.iter().copied().eq(first..shape.len()) {
+    let rank = value.shape.len();
+    let first = rank - norm.axes.len().min(rank);
+    if !norm.axes.iter().copied().eq(first..rank) {
         return Err(unsupported(node, "over other axes than the last"));
     }
     let mut inputs = operands(writer, node)?;
@@ -63,14 +63,44 @@ pub(super) fn layer_normalization(
         if value.element != ElementType::F32 {
             return Err(unsupported(node, "without scale, of another type than f32"));
         }
-        let sizes = &shape[first..];
+        let Some(sizes) = fixed_shape(&value.shape[first..]) else {
+            return without_scale(writer, node, norm, inputs);
+        };
         let ones = vec![1.0; sizes.iter().product()];
-        let ones = Tensor::from_f32(sizes, &ones).map_err(GraphError::from)?;
+        let ones = Tensor::from_f32(&sizes, &ones).map_err(GraphError::from)?;
         let ones = writer.constant(&ones);
         inputs.insert(1, ones);
     }
     let attributes = vec![int("axis", first as i64), float("epsilon", norm.epsilon)];
     writer.node("LayerNormalization", inputs, attributes, node.outputs[0])
+}
+
+/// `(x − mean) / √(variance + epsilon)`, then the bias: where a scale of ones would be of a size that only a run knows.
+fn without_scale(
+    writer: &mut Writer<'_>,
+    node: &Node,
+    norm: &LayerNormalization,
+    inputs: Vec<String>,
+) -> Result<(), ExportError> {
+    let axes = writer.integers(norm.axes.iter().copied())?;
+    let keep = || vec![int("keepdims", 1)];
+    let mut inputs = inputs.into_iter();
+    let x = inputs.next().unwrap_or_default();
+    let mean = writer.inner("ReduceMean", vec![x.clone(), axes.clone()], keep());
+    let centred = writer.inner("Sub", vec![x, mean], vec![]);
+    let square = writer.inner("Mul", vec![centred.clone(), centred.clone()], vec![]);
+    let variance = writer.inner("ReduceMean", vec![square, axes], keep());
+    let epsilon = writer.number(norm.epsilon)?;
+    let variance = writer.inner("Add", vec![variance, epsilon], vec![]);
+    let deviation = writer.inner("Sqrt", vec![variance], vec![]);
+    let both = vec![centred, deviation];
+    match inputs.next() {
+        None => writer.node("Div", both, vec![], node.outputs[0]),
+        Some(bias) => {
+            let normal = writer.inner("Div", both, vec![]);
+            writer.node("Add", vec![normal, bias], vec![], node.outputs[0])
+        }
+    }
 }
 
 /// CumSum (14).

@@ -1,15 +1,14 @@
-//! Weights as initializers.
+//! Weights as initializers, written piece by piece.
 
-use fewbit_engine::format::read_tensor;
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use fewbit_engine::format::{CHUNK_BYTES, read_chunk};
 use fewbit_engine::graph::{Graph, Source, ValueId};
-use fewbit_engine::session::WeightSource;
+use fewbit_engine::session::{UploadProgress, WeightSource};
 use fewbit_engine::tensor::{DataType, ElementType, decode};
 
 use super::ExportError;
-use crate::proto::{TensorProto, data_type_number};
-
-/// Protobuf's limit for a message, less what else is in the file.
-const MOST_BYTES: u64 = (2 << 30) - (16 << 20);
 
 /// Whether a weight's initializer has the element type that the graph says: 16-bit floats and block formats become f32.
 pub(super) fn keeps_type(element: ElementType) -> bool {
@@ -19,49 +18,109 @@ pub(super) fn keeps_type(element: ElementType) -> bool {
     }
 }
 
-/// Reads each weight as an initializer of the name beside it, in the graph's shape.
-pub(super) async fn read(
-    graph: &Graph,
-    wanted: &[(ValueId, String)],
-    source: &WeightSource,
-) -> Result<Vec<TensorProto>, ExportError> {
-    let mut total: u64 = 0;
-    for (id, _) in wanted {
-        let shape = graph.value(*id).fixed_shape()?;
-        let elements = shape.iter().map(|&size| size as u64);
-        let bytes = elements.fold(4, u64::saturating_mul);
-        total = total.saturating_add(bytes);
-    }
-    if total > MOST_BYTES {
-        return Err(ExportError::TooLarge(total));
-    }
-    let mut initializers = Vec::with_capacity(wanted.len());
-    for (id, initializer) in wanted {
-        let value = graph.value(*id);
-        let Source::Weight(name) = &value.source else {
-            continue;
+/// A weight that becomes an initializer.
+#[derive(Clone, Debug)]
+pub(super) struct Initializer {
+    /// Its name in the file.
+    pub(super) name: String,
+    /// Its name in the checkpoint.
+    weight: String,
+    element: ElementType,
+    pub(super) data_type: DataType,
+    pub(super) shape: Vec<usize>,
+    /// How many bytes it has in the file.
+    pub(super) bytes: u64,
+}
+
+impl Initializer {
+    pub(super) fn new(graph: &Graph, id: ValueId, name: String) -> Result<Self, ExportError> {
+        let value = graph.value(id);
+        let weight = match &value.source {
+            Source::Weight(weight) => weight.clone(),
+            _ => name.clone(),
         };
-        let bytes = read_tensor(&source.files, source.checkpoint.get(name)?).await?;
+        let data_type = match value.element {
+            ElementType::Plain(data_type) if keeps_type(value.element) => data_type,
+            _ => DataType::F32,
+        };
         let shape = value.fixed_shape()?;
-        let (data_type, bytes) = match value.element {
-            ElementType::Plain(data_type) if keeps_type(value.element) => (data_type, bytes),
-            element => {
-                let mut values = vec![0.0f32; shape.iter().product()];
-                decode(element, &bytes, &mut values).map_err(|error| ExportError::Decode {
-                    name: name.clone(),
-                    error,
-                })?;
-                let bytes = values.iter().flat_map(|value| value.to_le_bytes());
-                (DataType::F32, bytes.collect())
-            }
-        };
-        initializers.push(TensorProto {
-            dims: shape.iter().map(|&size| size as i64).collect(),
-            data_type: Some(data_type_number(data_type)),
-            name: Some(initializer.clone()),
-            raw_data: Some(bytes),
-            ..TensorProto::default()
-        });
+        let sizes = shape.iter().map(|&size| size as u64);
+        let bytes = sizes.fold(data_type.bytes() as u64, u64::saturating_mul);
+        Ok(Initializer {
+            name,
+            weight,
+            element: value.element,
+            data_type,
+            shape,
+            bytes,
+        })
     }
-    Ok(initializers)
+
+    /// Writes its bytes, no more than a chunk of them in memory at a time.
+    pub(super) async fn write(
+        &self,
+        source: &WeightSource,
+        out: &mut dyn Write,
+        done: &mut Done<'_>,
+    ) -> Result<(), ExportError> {
+        let entry = source.checkpoint.get(&self.weight)?;
+        // The graph is the checkpoint's, but nothing else holds them together.
+        let elements: usize = self.shape.iter().product();
+        if entry.element != self.element || entry.elements() != elements {
+            return Err(ExportError::WeightShape {
+                name: self.weight.clone(),
+                wanted: self.shape.clone(),
+                got: entry.shape.clone(),
+            });
+        }
+        let mut buffer = Vec::new();
+        let mut values: Vec<f32> = Vec::new();
+        // What is decoded becomes up to a dozen times larger.
+        let most = if keeps_type(self.element) {
+            CHUNK_BYTES
+        } else {
+            CHUNK_BYTES / 8
+        };
+        for chunk in entry.chunks(most) {
+            read_chunk(&source.files, entry, chunk, &mut buffer).await?;
+            if keeps_type(self.element) {
+                out.write_all(&buffer)?;
+                done.add(buffer.len())?;
+                continue;
+            }
+            let count = match self.element {
+                ElementType::Block(format) => buffer.len() / format.bytes() * format.elements(),
+                ElementType::Plain(data_type) => buffer.len() / data_type.bytes(),
+            };
+            values.resize(count, 0.0);
+            decode(self.element, &buffer, &mut values).map_err(|error| ExportError::Decode {
+                name: self.weight.clone(),
+                error,
+            })?;
+            buffer.clear();
+            buffer.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            out.write_all(&buffer)?;
+            done.add(buffer.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Told how many bytes of weights are written; breaks to abort.
+pub type OnExport<'a> = &'a mut dyn FnMut(UploadProgress) -> ControlFlow<()>;
+
+/// How far the writing has come.
+pub(super) struct Done<'a> {
+    pub(super) progress: UploadProgress,
+    pub(super) tell: OnExport<'a>,
+}
+
+impl Done<'_> {
+    fn add(&mut self, bytes: usize) -> Result<(), ExportError> {
+        self.progress.done += bytes as u64;
+        match (self.tell)(self.progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(ExportError::Aborted),
+        }
+    }
 }

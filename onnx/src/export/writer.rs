@@ -1,12 +1,14 @@
 //! The ONNX graph as it grows: names, nodes, initializers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fewbit_engine::graph::{Graph, GraphError, Source, ValueId};
-use fewbit_engine::session::WeightSource;
+use fewbit_engine::graph::{Dim, Graph, GraphError, Source, ValueId};
 use fewbit_engine::tensor::{DataType, ElementType, Tensor};
 
-use super::{ExportError, is_weight, weights};
+use super::sizes::Measure;
+use super::states::{Names, Past};
+use super::weights::{self, Initializer};
+use super::{ExportError, Prepared, is_weight};
 use crate::proto::{
     AttributeProto, AttributeType, Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto,
     TensorTypeProto, TypeProto, ValueInfoProto, data_type_number,
@@ -21,12 +23,24 @@ pub(super) struct Writer<'a> {
     nodes: Vec<NodeProto>,
     /// Of constants.
     initializers: Vec<TensorProto>,
-    /// Weights that are used, with the names of their initializers.
-    weights: Vec<(ValueId, String)>,
+    weights: Vec<Initializer>,
+    /// How the size that a symbol stands for is found.
+    pub(super) measures: BTreeMap<String, Measure>,
+    /// The states as inputs, and the input that they are there instead of.
+    states: Vec<(ValueId, Names, Vec<Dim>)>,
+    position: Option<ValueId>,
+    /// How many tokens there are in the caches.
+    pub(super) past_symbol: Dim,
+    /// What was made for sizes and masks, so that each is made once.
+    made: BTreeMap<String, String>,
 }
+
+/// Constants up to so many bytes are looked up among those there are.
+const SMALL_CONSTANT: usize = 64;
 
 impl<'a> Writer<'a> {
     pub(super) fn new(graph: &'a Graph) -> Result<Writer<'a>, ExportError> {
+        let past = Past::of(graph)?;
         let mut writer = Writer {
             graph,
             names: vec![None; graph.values.len()],
@@ -34,12 +48,39 @@ impl<'a> Writer<'a> {
             nodes: Vec::new(),
             initializers: Vec::new(),
             weights: Vec::new(),
+            measures: past.measures,
+            states: past.inputs,
+            position: past.position,
+            past_symbol: past.symbol,
+            made: BTreeMap::new(),
         };
         for &id in &graph.inputs {
-            if let Source::Input(name) = &graph.value(id).source {
-                writer.claim(name)?;
-                writer.names[id.index()] = Some(name.clone());
+            let value = graph.value(id);
+            let Source::Input(name) = &value.source else {
+                continue;
+            };
+            if writer.position == Some(id) {
+                continue;
             }
+            writer.claim(name)?;
+            writer.names[id.index()] = Some(name.clone());
+            for (axis, dim) in value.shape.iter().enumerate() {
+                if let Some(symbol) = dim.as_symbol() {
+                    let of = name.clone();
+                    let known = writer.measures.entry(symbol.to_owned());
+                    known.or_insert(Measure::Axis { of, axis });
+                }
+            }
+        }
+        let states: Vec<(ValueId, String, String)> = writer
+            .states
+            .iter()
+            .map(|(id, names, _)| (*id, names.past.clone(), names.present.clone()))
+            .collect();
+        for (id, past, present) in states {
+            writer.claim(&past)?;
+            writer.claim(&present)?;
+            writer.names[id.index()] = Some(past);
         }
         for (name, id) in &graph.outputs {
             writer.claim(name)?;
@@ -76,12 +117,14 @@ impl<'a> Writer<'a> {
         let name = match &graph.value(id).source {
             Source::Weight(name) => {
                 let name = self.free(name);
-                self.weights.push((id, name.clone()));
+                let weight = Initializer::new(graph, id, name.clone())?;
+                self.weights.push(weight);
                 name
             }
             Source::Constant(tensor) => self.constant(tensor),
             Source::State(name) => return Err(ExportError::State(name.clone())),
-            // An input is named at the beginning, a node's result when the node is written.
+            Source::Input(_) if self.position == Some(id) => self.tokens_before(id)?,
+            // Another input is named at the beginning, a node's result when the node is written.
             Source::Input(_) | Source::Node(..) => self.free(&format!("value.{}", id.0)),
         };
         self.names[id.index()] = Some(name.clone());
@@ -133,6 +176,15 @@ impl<'a> Writer<'a> {
 
     /// An initializer of a constant.
     pub(super) fn constant(&mut self, tensor: &Tensor) -> String {
+        let small = tensor.bytes().len() <= SMALL_CONSTANT;
+        let (data_type, shape) = (tensor.data_type(), tensor.shape());
+        let key = format!(
+            "constant {data_type} {shape:?} {:?}",
+            small.then(|| tensor.bytes())
+        );
+        if small && let Some(known) = self.remembered(&key) {
+            return known;
+        }
         let name = self.free(&format!("constant.{}", self.initializers.len()));
         self.initializers.push(TensorProto {
             dims: tensor.shape().iter().map(|&size| size as i64).collect(),
@@ -141,7 +193,42 @@ impl<'a> Writer<'a> {
             raw_data: Some(tensor.bytes().to_vec()),
             ..TensorProto::default()
         });
+        if small {
+            self.remember(key, &name);
+        }
         name
+    }
+
+    /// What was made under this key before.
+    pub(super) fn remembered(&self, key: &str) -> Option<String> {
+        self.made.get(key).cloned()
+    }
+
+    pub(super) fn remember(&mut self, key: String, name: &str) {
+        self.made.insert(key, name.to_owned());
+    }
+
+    /// The name under which a state leaves the graph.
+    pub(super) fn present(&self, state: ValueId) -> Result<String, ExportError> {
+        let found = self.states.iter().find(|(id, ..)| *id == state);
+        match (found, &self.graph.value(state).source) {
+            (Some((_, names, _)), _) => Ok(names.present.clone()),
+            (None, Source::State(name)) => Err(ExportError::State(name.clone())),
+            (None, _) => Err(ExportError::State(format!("value {}", state.0))),
+        }
+    }
+
+    /// Numbers as an initializer, i64 `[length]`.
+    pub(super) fn longs(&mut self, values: &[i64]) -> Result<String, ExportError> {
+        let tensor = Tensor::from_i64(&[values.len()], values).map_err(GraphError::from)?;
+        Ok(self.constant(&tensor))
+    }
+
+    /// The same as i32.
+    pub(super) fn ints(&mut self, values: &[i64]) -> Result<String, ExportError> {
+        let values: Vec<i32> = values.iter().map(|&value| value as i32).collect();
+        let tensor = Tensor::from_i32(&[values.len()], &values).map_err(GraphError::from)?;
+        Ok(self.constant(&tensor))
     }
 
     /// A shape, axes or places as an initializer, i64 `[length]`.
@@ -160,8 +247,8 @@ impl<'a> Writer<'a> {
         Ok(self.constant(&tensor))
     }
 
-    /// The ONNX graph, with the weights read from `source`.
-    pub(super) async fn finish(mut self, source: &WeightSource) -> Result<GraphProto, ExportError> {
+    /// The ONNX graph.
+    pub(super) fn finish(mut self) -> Result<Prepared, ExportError> {
         let graph = self.graph;
         for (name, id) in &graph.outputs {
             if self.names[id.index()].as_ref() != Some(name) {
@@ -169,28 +256,50 @@ impl<'a> Writer<'a> {
                 self.push("Identity", vec![made], name.clone(), Vec::new());
             }
         }
-        let mut initializers = weights::read(graph, &self.weights, source).await?;
-        initializers.append(&mut self.initializers);
-        let named = |name: &str, id: ValueId| value_info(graph, name, id);
-        let inputs = graph
-            .inputs
+        let mut inputs = Vec::new();
+        for &id in &graph.inputs {
+            if let Source::Input(name) = &graph.value(id).source
+                && self.position != Some(id)
+            {
+                inputs.push(value_info(graph, name, id, &graph.value(id).shape));
+            }
+        }
+        let mut outputs: Vec<ValueInfoProto> = graph
+            .outputs
             .iter()
-            .filter_map(|&id| match &graph.value(id).source {
-                Source::Input(name) => Some(named(name, id)),
-                _ => None,
-            });
-        let outputs = graph.outputs.iter().map(|(name, id)| named(name, *id));
-        Ok(GraphProto {
-            name: Some("graph".into()),
-            input: inputs.collect::<Result<_, ExportError>>()?,
-            output: outputs.collect::<Result<_, ExportError>>()?,
-            node: self.nodes,
-            initializer: initializers,
-            ..GraphProto::default()
+            .map(|(name, id)| value_info(graph, name, *id, &graph.value(*id).shape))
+            .collect();
+        for (id, names, shape) in &self.states {
+            inputs.push(value_info(graph, &names.past, *id, shape));
+            if let Some(shape) = self.shape_after(*id, shape) {
+                outputs.push(value_info(graph, &names.present, *id, &shape));
+            }
+        }
+        Ok(Prepared {
+            graph: GraphProto {
+                name: Some("graph".into()),
+                input: inputs,
+                output: outputs,
+                node: self.nodes,
+                initializer: self.initializers,
+                ..GraphProto::default()
+            },
+            weights: self.weights,
         })
     }
 
-    fn push(
+    /// The shape of a state after a run, if the run writes it.
+    fn shape_after(&self, state: ValueId, before: &[Dim]) -> Option<Vec<Dim>> {
+        let capacity = self.graph.value(state).shape.get(2)?.as_symbol()?;
+        let Some(Measure::Of(total)) = self.measures.get(capacity) else {
+            return None;
+        };
+        let mut shape = before.to_vec();
+        shape[2] = total.clone();
+        Some(shape)
+    }
+
+    pub(super) fn push(
         &mut self,
         op_type: &str,
         input: Vec<String>,
@@ -226,18 +335,23 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn value_info(graph: &Graph, name: &str, id: ValueId) -> Result<ValueInfoProto, ExportError> {
-    let value = graph.value(id);
-    let data_type = match value.element {
+/// An input's or output's name, type and shape; a symbol, or arithmetic over symbols, is a dimension's name.
+fn value_info(graph: &Graph, name: &str, id: ValueId, shape: &[Dim]) -> ValueInfoProto {
+    let data_type = match graph.value(id).element {
         ElementType::Plain(data_type) if !is_weight(graph, id) => data_type,
         _ => DataType::F32,
     };
-    let shape = value.fixed_shape()?;
-    let dim = |&size: &usize| Dimension {
-        dim_value: Some(size as i64),
-        dim_param: None,
+    let dim = |dim: &Dim| match dim.fixed() {
+        Some(size) => Dimension {
+            dim_value: Some(size as i64),
+            dim_param: None,
+        },
+        None => Dimension {
+            dim_value: None,
+            dim_param: Some(dim.to_string()),
+        },
     };
-    Ok(ValueInfoProto {
+    ValueInfoProto {
         name: Some(name.to_owned()),
         r#type: Some(TypeProto {
             tensor_type: Some(TensorTypeProto {
@@ -247,7 +361,7 @@ fn value_info(graph: &Graph, name: &str, id: ValueId) -> Result<ValueInfoProto, 
                 }),
             }),
         }),
-    })
+    }
 }
 
 /// An attribute that is a whole number.

@@ -204,13 +204,19 @@ fn compute(node: &NodeProto, values: &Named) -> Tensor {
             apply(Op::Concat { axis }, all())
         }
         "Slice" => {
-            let (starts, ends) = (integers(1), integers(2));
-            assert!(integers(3).into_iter().eq(0..starts.len()));
-            let sizes = ends.iter().zip(&starts).map(|(end, start)| end - start);
+            // Axes that are not named are whole.
+            let mut sizes = given(0).shape().to_vec();
+            let mut starts = vec![0; sizes.len()];
+            let mut strides = vec![1; sizes.len()];
+            for (at, &axis) in integers(3).iter().enumerate() {
+                starts[axis] = integers(1)[at];
+                sizes[axis] = integers(2)[at] - starts[axis];
+                strides[axis] = integers(4)[at];
+            }
             let slice = Slice {
-                sizes: dims(sizes.collect()),
+                sizes: dims(sizes),
                 starts: dims(starts),
-                strides: integers(4),
+                strides,
             };
             apply(Op::Slice(slice), vec![given(0)])
         }

@@ -77,7 +77,10 @@ fn whispers_encoder_says_what_transformers_does() {
         .map(|(_, name, value)| (name, value))
         .collect();
     assert_eq!(outputs.len(), 1 + states.len());
-    for (name, value) in states {
+    for (state, value) in states {
+        let (kind, layer) = state.split_once('.').unwrap();
+        let part = if kind == "cross_k" { "key" } else { "value" };
+        let name = &format!("present.{layer}.encoder.{part}")[..];
         assert_eq!(
             outputs[name].shape(),
             value.fixed_shape().unwrap(),

@@ -4,6 +4,7 @@ pub(crate) mod browsers;
 pub(crate) mod duckdb;
 pub(crate) mod models;
 pub(crate) mod npm;
+pub(crate) mod onnx;
 pub(crate) mod rust;
 pub(crate) mod system;
 
@@ -23,6 +24,7 @@ pub(crate) fn everything(project: &Project, progress: &Progress) -> Result<()> {
         npm::ci(project, progress, folder)?;
     }
     models::package_clients(project, progress)?;
+    onnx::all(project, progress);
     browsers::all(project, progress)?;
     progress.say("Set up. `cargo xtask demo` shows it, `cargo xtask test` tests it.");
     Ok(())
