@@ -12,7 +12,9 @@ use crate::element::BlockFormat;
 use crate::threads::{Parallel, Shared, split};
 
 use super::activations::{RECORD, panels, quantize_panel};
-use super::block::{BLOCK, Decoded, NIBBLES, QUADS, decode_group, is_long, offset_of, span};
+use super::block::{
+    BLOCK, Decoded, NIBBLES, QUADS, decode_group, has_bytes, is_long, offset_of, span,
+};
 use super::linear_long::{dot_long, unpack_long};
 use super::scratch::with_scratch;
 use super::simd::{Isa, Simd, per_isa};
@@ -140,10 +142,12 @@ unsafe fn one_token_of<S: Simd, const V: usize>(job: &Job<'_>) {
         // The group has a record for each block, the panel one of `RECORD` floats.
         unsafe {
             let totals = match job.format {
-                BlockFormat::Q4_0 => dot_q4::<S, V, false>(records, x, blocks),
-                BlockFormat::Q4_1 => dot_q4::<S, V, true>(records, x, blocks),
+                BlockFormat::Q4_0 => dot_q4::<S, V, SCALES>(records, x, blocks),
+                BlockFormat::Q4_1 => dot_q4::<S, V, MINIMA>(records, x, blocks),
+                BlockFormat::Q4Z => dot_q4::<S, V, SINGLE>(records, x, blocks),
+                BlockFormat::Q8Z => dot_q8::<S, V, SINGLE>(records, x, blocks),
                 format if is_long(format) => dot_long::<S, V>(format, records, x, blocks * BLOCK),
-                _ => dot_q8::<S, V>(records, x, blocks),
+                _ => dot_q8::<S, V, SCALES>(records, x, blocks),
             };
             for (v, total) in totals.into_iter().enumerate() {
                 S::store(sums.as_mut_ptr().add(v * S::LANES), total);
@@ -153,15 +157,47 @@ unsafe fn one_token_of<S: Simd, const V: usize>(job: &Job<'_>) {
     }
 }
 
-/// A group of `q4_0` or (with `MINIMA`) `q4_1` times one row of activations.
+/// A record's head is 16 scales in f16,
+const SCALES: u8 = 0;
+/// 16 scales and 16 minima in f16,
+const MINIMA: u8 = 1;
+/// 16 scales and 16 minima in f32.
+const SINGLE: u8 = 2;
+
+const fn head_bytes(head: u8) -> usize {
+    match head {
+        SCALES => 2 * GROUP,
+        MINIMA => 4 * GROUP,
+        _ => 8 * GROUP,
+    }
+}
+
+/// Scales and minima of the lanes from `lane` on; no minima where the head has none.
 #[inline(always)]
-unsafe fn dot_q4<S: Simd, const V: usize, const MINIMA: bool>(
+unsafe fn load_head<S: Simd, const HEAD: u8>(record: *const u8, lane: usize) -> (S::F, S::F) {
+    unsafe {
+        if HEAD == SINGLE {
+            let head = record.cast::<f32>();
+            return (S::load(head.add(lane)), S::load(head.add(GROUP + lane)));
+        }
+        let head = record.cast::<u16>();
+        let d = S::load_f16(head.add(lane));
+        match HEAD {
+            MINIMA => (d, S::load_f16(head.add(GROUP + lane))),
+            _ => (d, S::splat(0.0)),
+        }
+    }
+}
+
+/// A group of `q4_0`, `q4_1` or `q4_z`, as the head says, times one row of activations.
+#[inline(always)]
+unsafe fn dot_q4<S: Simd, const V: usize, const HEAD: u8>(
     mut record: *const u8,
     mut x: *const f32,
     blocks: usize,
 ) -> [S::F; V] {
     unsafe {
-        let head = if MINIMA { 4 * GROUP } else { 2 * GROUP };
+        let head = head_bytes(HEAD);
         let mut totals = [S::splat(0.0); V];
         for _ in 0..blocks {
             let mut sums = [S::no_sums(); V];
@@ -181,10 +217,9 @@ unsafe fn dot_q4<S: Simd, const V: usize, const MINIMA: bool>(
             let (e, e_sum) = (S::splat(*x.add(8)), S::splat(*x.add(9)));
             let mut v = 0;
             while v < V {
-                let d = S::load_f16(record.cast::<u16>().add(v * S::LANES));
+                let (d, m) = load_head::<S, HEAD>(record, v * S::LANES);
                 let dot = S::mul(S::to_f32(S::total(sums[v])), e);
-                if MINIMA {
-                    let m = S::load_f16(record.cast::<u16>().add(GROUP + v * S::LANES));
+                if HEAD != SCALES {
                     totals[v] = S::mul_add(m, e_sum, totals[v]);
                     totals[v] = S::mul_add(d, dot, totals[v]);
                 } else {
@@ -200,15 +235,15 @@ unsafe fn dot_q4<S: Simd, const V: usize, const MINIMA: bool>(
     }
 }
 
-/// A group of `q8_0` times one row of activations.
+/// A group of `q8_0` or `q8_z`, as the head says, times one row of activations.
 #[inline(always)]
-unsafe fn dot_q8<S: Simd, const V: usize>(
+unsafe fn dot_q8<S: Simd, const V: usize, const HEAD: u8>(
     mut record: *const u8,
     mut x: *const f32,
     blocks: usize,
 ) -> [S::F; V] {
     unsafe {
-        let head = 2 * GROUP;
+        let head = head_bytes(HEAD);
         let mut totals = [S::splat(0.0); V];
         for _ in 0..blocks {
             let mut sums = [S::no_sums(); V];
@@ -229,16 +264,24 @@ unsafe fn dot_q8<S: Simd, const V: usize>(
                 }
                 quad += 1;
             }
-            let (e, e_sum) = (S::splat(*x.add(8)), S::splat(-128.0 * *x.add(9)));
+            let e = S::splat(*x.add(8));
+            let offset = if HEAD == SCALES { -128.0 } else { 1.0 };
+            let e_sum = S::splat(offset * *x.add(9));
             let mut v = 0;
             while v < V {
-                let d = S::load_f16(record.cast::<u16>().add(v * S::LANES));
+                let (d, m) = load_head::<S, HEAD>(record, v * S::LANES);
                 let mut dot = S::total(sums[v]);
                 if !S::DOT_U8 {
                     dot = S::add_i(dot, S::shift_left::<4>(S::total(high_sums[v])));
                 }
-                let dot = S::mul_add(S::to_f32(dot), e, e_sum);
-                totals[v] = S::mul_add(d, dot, totals[v]);
+                if HEAD == SCALES {
+                    let dot = S::mul_add(S::to_f32(dot), e, e_sum);
+                    totals[v] = S::mul_add(d, dot, totals[v]);
+                } else {
+                    let dot = S::mul(S::to_f32(dot), e);
+                    totals[v] = S::mul_add(m, e_sum, totals[v]);
+                    totals[v] = S::mul_add(d, dot, totals[v]);
+                }
                 v += 1;
             }
             record = record.add(head + 2 * NIBBLES);
@@ -286,7 +329,7 @@ unsafe fn many_tokens_on<S: Simd>(job: &Job<'_>, unpacked: &mut [f32]) {
                     _ if span(format) == 16 => {
                         tile_of::<S, HALVES>(job, group, first, tokens, x, rows)
                     }
-                    BlockFormat::Q8_0 if !S::DOT_U8 => {
+                    _ if has_bytes(format) && !S::DOT_U8 => {
                         tile_of::<S, WIDE>(job, group, first, tokens, x, rows);
                     }
                     _ => tile_of::<S, PLAIN>(job, group, first, tokens, x, rows),
@@ -312,6 +355,8 @@ pub(crate) unsafe fn unpack<S: Simd>(
     let (scales, body) = match format {
         BlockFormat::Q4_0 => (2 * GROUP, NIBBLES),
         BlockFormat::Q4_1 => (4 * GROUP, NIBBLES),
+        BlockFormat::Q4Z => (8 * GROUP, NIBBLES),
+        BlockFormat::Q8Z => (8 * GROUP, 2 * NIBBLES),
         _ => (2 * GROUP, 2 * NIBBLES),
     };
     let offset = offset_of(format) as f32;
@@ -319,13 +364,15 @@ pub(crate) unsafe fn unpack<S: Simd>(
         let from = record.as_ptr();
         unsafe {
             for lane in (0..GROUP).step_by(S::LANES) {
-                let scale = S::load_f16(from.cast::<u16>().add(lane));
-                S::store(d.add(lane), scale);
-                let min = if format == BlockFormat::Q4_1 {
-                    S::load_f16(from.cast::<u16>().add(GROUP + lane))
-                } else {
-                    S::mul(scale, S::splat(-offset))
+                let (scale, min) = match format {
+                    BlockFormat::Q4_1 => load_head::<S, MINIMA>(from, lane),
+                    _ if format.has_zero_point() => load_head::<S, SINGLE>(from, lane),
+                    _ => {
+                        let (scale, _) = load_head::<S, SCALES>(from, lane);
+                        (scale, S::mul(scale, S::splat(-offset)))
+                    }
                 };
+                S::store(d.add(lane), scale);
                 S::store(m.add(lane), min);
             }
             let from = from.add(scales);

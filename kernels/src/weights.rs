@@ -5,7 +5,7 @@
 //! is filled up with zero rows.
 //!
 //! - f32, f16, bf16: `[k][16]`.
-//! - `q4_0`, `q4_1`, `q8_0`: one record after the other, a record holding one block of each of the
+//! - `q4_0`, `q4_1`, `q8_0`, `q4_z`, `q8_z`: one record after the other, a record holding one block of each of the
 //!   16 rows with its scales first (see [`block`](super::block)).
 //! - `q5_0`, `q5_1`, `q4_k`, `q5_k`, `q6_k`: records of the file's larger blocks.
 //! - other block formats: the file's own rows, decoded group by group when used.
@@ -285,6 +285,10 @@ fn row_bytes(element: ElementType, k: usize) -> usize {
 pub(crate) fn has_records(format: BlockFormat) -> bool {
     matches!(
         format,
-        BlockFormat::Q4_0 | BlockFormat::Q4_1 | BlockFormat::Q8_0
+        BlockFormat::Q4_0
+            | BlockFormat::Q4_1
+            | BlockFormat::Q8_0
+            | BlockFormat::Q4Z
+            | BlockFormat::Q8Z
     ) || is_long(format)
 }

@@ -251,6 +251,8 @@ fn weight(defines: Defines, format: WeightFormat) -> Defines {
             | WeightFormat::Q4K
             | WeightFormat::Q5K
             | WeightFormat::Q6K
+            | WeightFormat::Q2Z
+            | WeightFormat::Q8Z
     );
     defines
         .with("FORMAT", format.name())

@@ -26,10 +26,13 @@ pub enum WeightFormat {
     Q4K,
     Q5K,
     Q6K,
+    Q2Z,
+    Q4Z,
+    Q8Z,
 }
 
 impl WeightFormat {
-    pub const ALL: [WeightFormat; 13] = [
+    pub const ALL: [WeightFormat; 16] = [
         WeightFormat::F32,
         WeightFormat::F16,
         WeightFormat::Bf16,
@@ -43,6 +46,9 @@ impl WeightFormat {
         WeightFormat::Q4K,
         WeightFormat::Q5K,
         WeightFormat::Q6K,
+        WeightFormat::Q2Z,
+        WeightFormat::Q4Z,
+        WeightFormat::Q8Z,
     ];
 
     /// The name that the shader files use.
@@ -61,6 +67,9 @@ impl WeightFormat {
             WeightFormat::Q4K => "q4_k",
             WeightFormat::Q5K => "q5_k",
             WeightFormat::Q6K => "q6_k",
+            WeightFormat::Q2Z => "q2_z",
+            WeightFormat::Q4Z => "q4_z",
+            WeightFormat::Q8Z => "q8_z",
         }
     }
 

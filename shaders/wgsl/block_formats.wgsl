@@ -1,4 +1,4 @@
-// GGUF block formats, read from the file's own bytes: `weight` is an array of u32 words, and a block
+// Block formats, GGUF's and ours with zero points, read from the file's own bytes: `weight` is an array of u32 words, and a block
 // that starts in the middle of a word (all offsets are even) is shifted out of two neighbours.
 //
 // A row is cut into chunks of 32 weights. Weight i of a chunk is
@@ -13,7 +13,7 @@
 
 struct Head {
   d0: f32, m0: f32, d1: f32, m1: f32,
-  // Byte offset of the block, and which chunk of the block this is.
+  // Byte offset of the block (word offset of one with a zero point), and which chunk of the block this is.
   at: u32, sub: u32,
 }
 struct Chunk {
@@ -280,6 +280,52 @@ fn quad(h: Head, g: u32) -> vec4<f32> {
   let low = fields(word_at(h.at + half * 64u + (j & 1u) * 32u + g * 4u), (j >> 1u) * 4u, 15u);
   let high = fields(word_at(h.at + 128u + half * 32u + g * 4u), j * 2u, 3u);
   return vec4<f32>(low | (high << vec4<u32>(4u)));
+}
+#endif
+
+#if FORMAT == q2_z
+// d, z: f32, 8 bytes of 2-bit quants; (q - z) d. 16 bytes.
+fn head(row: u32, c: u32) -> Head {
+  let i = (row * (p.k / 32u) + c) * 4u;
+  let d = bitcast<f32>(weight[i]);
+  let m = -d * bitcast<f32>(weight[i + 1u]);
+  return Head(d, m, d, m, i, 0u);
+}
+fn quad(h: Head, g: u32) -> vec4<f32> {
+  return vec4<f32>(fields(weight[h.at + 2u + (g & 1u)], (g >> 1u) * 2u, 3u));
+}
+#endif
+
+#if FORMAT == q4_z
+// d, z: f32, 16 bytes of nibbles; (q - z) d. 24 bytes.
+fn head(row: u32, c: u32) -> Head {
+  let i = (row * (p.k / 32u) + c) * 6u;
+  let d = bitcast<f32>(weight[i]);
+  let m = -d * bitcast<f32>(weight[i + 1u]);
+  return Head(d, m, d, m, i, 0u);
+}
+fn quad(h: Head, g: u32) -> vec4<f32> {
+  return vec4<f32>(fields(weight[h.at + 2u + (g & 3u)], (g >> 2u) * 4u, 15u));
+}
+fn chunk(row: u32, c: u32) -> Chunk {
+  let h = head(row, c);
+  let a = weight[h.at + 2u]; let b = weight[h.at + 3u]; let e = weight[h.at + 4u]; let f = weight[h.at + 5u];
+  return Chunk(h.d0, h.m0, h.d1, h.m1,
+    low_nibbles(a), low_nibbles(b), low_nibbles(e), low_nibbles(f),
+    high_nibbles(a), high_nibbles(b), high_nibbles(e), high_nibbles(f));
+}
+#endif
+
+#if FORMAT == q8_z
+// d, z: f32, 32 bytes; (q - z) d. 40 bytes.
+fn head(row: u32, c: u32) -> Head {
+  let i = (row * (p.k / 32u) + c) * 10u;
+  let d = bitcast<f32>(weight[i]);
+  let m = -d * bitcast<f32>(weight[i + 1u]);
+  return Head(d, m, d, m, i, 0u);
+}
+fn quad(h: Head, g: u32) -> vec4<f32> {
+  return vec4<f32>(fields(weight[h.at + 2u + g], 0u, 255u));
 }
 #endif
 

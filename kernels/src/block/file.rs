@@ -1,4 +1,4 @@
-//! Decoding the file's own blocks (ggml's `block_q4_0` … `block_q6_K`), and groups that are kept as such rows.
+//! Decoding the file's own blocks (ggml's `block_q4_0` … `block_q6_K`, and ours with zero points), and groups that are kept as such rows.
 
 use half::f16;
 
@@ -142,7 +142,28 @@ pub(super) fn decode(format: BlockFormat, bytes: &[u8], to: &mut Block) {
                 to.m[i] = -32.0 * to.d[i];
             }
         }
+        BlockFormat::Q2Z => {
+            for (i, q) in to.q[..32].iter_mut().enumerate() {
+                *q = bytes[8 + i % 8] >> (2 * (i / 8)) & 3;
+            }
+            (to.d[0], to.m[0]) = scale_and_minimum(bytes);
+        }
+        BlockFormat::Q4Z => {
+            nibbles(&bytes[8..], &mut to.q);
+            (to.d[0], to.m[0]) = scale_and_minimum(bytes);
+        }
+        BlockFormat::Q8Z => {
+            to.q[..32].copy_from_slice(&bytes[8..40]);
+            (to.d[0], to.m[0]) = scale_and_minimum(bytes);
+        }
     }
+}
+
+/// `d` and `−d·z` of a block that begins with scale and zero point in f32.
+pub(super) fn scale_and_minimum(bytes: &[u8]) -> (f32, f32) {
+    let single = |at: usize| f32::from_le_bytes(bytes[at..][..4].try_into().unwrap_or_default());
+    let (d, z) = (single(0), single(4));
+    (d, -d * z)
 }
 
 /// 32 integers: byte j holds number j low, j + 16 high.

@@ -1,6 +1,6 @@
 //! Decoding (dequantizing) stored elements to f32, one at a time: the reference that kernels are held against.
 //!
-//! The block formats follow ggml's `dequantize_row_*` (<https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c>),
+//! GGUF's block formats follow ggml's `dequantize_row_*` (<https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c>),
 //! in f32 arithmetic and in its order of operations, so that results are equal to the last bit.
 
 mod k_quants;
@@ -97,6 +97,9 @@ fn decode_one(format: BlockFormat, block: &[u8], out: &mut [f32]) {
         BlockFormat::Q4K => k_quants::q4_k(block, out),
         BlockFormat::Q5K => k_quants::q5_k(block, out),
         BlockFormat::Q6K => k_quants::q6_k(block, out),
+        BlockFormat::Q2Z => q2_z(block, out),
+        BlockFormat::Q4Z => q4_z(block, out),
+        BlockFormat::Q8Z => q8_z(block, out),
     }
 }
 
@@ -157,6 +160,37 @@ fn q8_0(block: &[u8], out: &mut [f32]) {
     let d = half_at(block, 0);
     for (out, &byte) in out.iter_mut().zip(&block[2..34]) {
         *out = f32::from(byte as i8) * d;
+    }
+}
+
+/// The f32 at byte `at` of a block.
+fn single_at(block: &[u8], at: usize) -> f32 {
+    f32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
+}
+
+/// f32 scale d, f32 zero point z, 8 bytes of four codes each. w = (q − z) d.
+fn q2_z(block: &[u8], out: &mut [f32]) {
+    let (d, z) = (single_at(block, 0), single_at(block, 4));
+    for (i, out) in out.iter_mut().enumerate() {
+        let code = block[8 + i % 8] >> (2 * (i / 8)) & 3;
+        *out = (f32::from(code) - z) * d;
+    }
+}
+
+/// f32 scale d, f32 zero point z, nibbles as in q4_0. w = (q − z) d.
+fn q4_z(block: &[u8], out: &mut [f32]) {
+    let (d, z) = (single_at(block, 0), single_at(block, 4));
+    for (j, &byte) in block[8..24].iter().enumerate() {
+        out[j] = (f32::from(byte & 15) - z) * d;
+        out[j + 16] = (f32::from(byte >> 4) - z) * d;
+    }
+}
+
+/// f32 scale d, f32 zero point z, 32 unsigned bytes. w = (q − z) d.
+fn q8_z(block: &[u8], out: &mut [f32]) {
+    let (d, z) = (single_at(block, 0), single_at(block, 4));
+    for (out, &byte) in out.iter_mut().zip(&block[8..40]) {
+        *out = (f32::from(byte) - z) * d;
     }
 }
 

@@ -16,6 +16,8 @@ fn scales(format: BlockFormat) -> &'static [usize] {
         BlockFormat::Q2K => &[80, 82],
         BlockFormat::Q3K => &[108],
         BlockFormat::Q6K => &[208],
+        // Both in f32.
+        BlockFormat::Q2Z | BlockFormat::Q4Z | BlockFormat::Q8Z => &[],
     }
 }
 
@@ -32,6 +34,12 @@ fn random_bytes(random: &mut Random, element: ElementType, n: usize, k: usize) -
         ElementType::Block(format) => {
             let mut bytes = random.bytes(n * k / format.elements() * format.bytes());
             for block in bytes.chunks_exact_mut(format.bytes()) {
+                if format.has_zero_point() {
+                    let scale = random.float() * 0.02;
+                    let zero = 4.0 + 4.0 * random.float();
+                    block[..4].copy_from_slice(&scale.to_le_bytes());
+                    block[4..8].copy_from_slice(&zero.to_le_bytes());
+                }
                 for &at in scales(format) {
                     let scale = f16::from_f32(random.float() * 0.02).to_le_bytes();
                     block[at..at + 2].copy_from_slice(&scale);

@@ -65,6 +65,9 @@ pub(crate) fn weight_format(element: ElementType) -> Option<WeightFormat> {
             BlockFormat::Q4K => WeightFormat::Q4K,
             BlockFormat::Q5K => WeightFormat::Q5K,
             BlockFormat::Q6K => WeightFormat::Q6K,
+            BlockFormat::Q2Z => WeightFormat::Q2Z,
+            BlockFormat::Q4Z => WeightFormat::Q4Z,
+            BlockFormat::Q8Z => WeightFormat::Q8Z,
         },
     })
 }

@@ -72,16 +72,18 @@ impl Random {
 
     /// Any bits but the scales', which bring the weights near 1.
     fn blocks(&mut self, format: BlockFormat, blocks: usize) -> Vec<u8> {
-        // Where the f16 scales are, and the largest code times scale code.
-        let (scales, range): (&[usize], f32) = match format {
-            BlockFormat::Q4_0 | BlockFormat::Q4_1 => (&[0], 16.0),
-            BlockFormat::Q5_0 | BlockFormat::Q5_1 => (&[0], 32.0),
-            BlockFormat::Q8_0 => (&[0], 128.0),
-            BlockFormat::Q2K => (&[80], 48.0),
-            BlockFormat::Q3K => (&[108], 128.0),
-            BlockFormat::Q4K => (&[0], 1024.0),
-            BlockFormat::Q5K => (&[0], 2048.0),
-            BlockFormat::Q6K => (&[208], 4096.0),
+        // Where the scale is, and the largest code times scale code.
+        let (at, range): (usize, f32) = match format {
+            BlockFormat::Q4_0 | BlockFormat::Q4_1 | BlockFormat::Q4Z => (0, 16.0),
+            BlockFormat::Q5_0 | BlockFormat::Q5_1 => (0, 32.0),
+            BlockFormat::Q8_0 => (0, 128.0),
+            BlockFormat::Q2K => (80, 48.0),
+            BlockFormat::Q3K => (108, 128.0),
+            BlockFormat::Q4K => (0, 1024.0),
+            BlockFormat::Q5K => (0, 2048.0),
+            BlockFormat::Q6K => (208, 4096.0),
+            BlockFormat::Q2Z => (0, 4.0),
+            BlockFormat::Q8Z => (0, 256.0),
         };
         let has_minimum = matches!(
             format,
@@ -95,8 +97,13 @@ impl Random {
             .map(|_| (self.bits() >> 40) as u8)
             .collect();
         for block in out.chunks_exact_mut(format.bytes()) {
-            let at = scales[0];
             let scale = (1.0 + 0.5 * self.float()) / range;
+            if format.has_zero_point() {
+                let zero = range * (0.5 + 0.5 * self.float());
+                block[..4].copy_from_slice(&scale.to_le_bytes());
+                block[4..8].copy_from_slice(&zero.to_le_bytes());
+                continue;
+            }
             block[at..at + 2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
             if has_minimum {
                 let minimum = self.float()

@@ -30,10 +30,12 @@ fn random_weight(random: &mut Random, element: ElementType, n: usize, k: usize) 
         BlockFormat::Q2K => &[80, 82],
         BlockFormat::Q3K => &[108],
         BlockFormat::Q6K => &[208],
+        // Both in f32.
+        BlockFormat::Q2Z | BlockFormat::Q4Z | BlockFormat::Q8Z => &[],
     };
     // The largest product of scale and quant.
     let range = match format {
-        BlockFormat::Q4_0 | BlockFormat::Q4_1 => 16.0,
+        BlockFormat::Q4_0 | BlockFormat::Q4_1 | BlockFormat::Q4Z => 16.0,
         BlockFormat::Q5_0 | BlockFormat::Q5_1 => 32.0,
         BlockFormat::Q8_0 => 128.0,
         BlockFormat::Q2K => 64.0,
@@ -41,8 +43,16 @@ fn random_weight(random: &mut Random, element: ElementType, n: usize, k: usize) 
         BlockFormat::Q4K => 1024.0,
         BlockFormat::Q5K => 2048.0,
         BlockFormat::Q6K => 4096.0,
+        BlockFormat::Q2Z => 4.0,
+        BlockFormat::Q8Z => 256.0,
     };
     for block in data.chunks_mut(format.bytes()) {
+        if format.has_zero_point() {
+            let scale = (1.0 + random.next() * 0.5) / range;
+            let zero = range * (0.5 + 0.5 * random.next());
+            block[..4].copy_from_slice(&scale.to_le_bytes());
+            block[4..8].copy_from_slice(&zero.to_le_bytes());
+        }
         for &at in halves {
             let scale = half::f16::from_f32((1.0 + random.next() * 0.5) / range);
             block[at..at + 2].copy_from_slice(&scale.to_le_bytes());
