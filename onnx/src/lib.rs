@@ -10,6 +10,7 @@ pub mod proto;
 
 pub use export::{ExportError, export};
 pub use import::{
-    ImportError, ImportOptions, Imported, Interface, OnnxFile, TensorFault, UnsupportedOperator,
-    import, imported_operators, interface, read_tensor, tensor_file,
+    DecoderOptions, ImportError, ImportOptions, Imported, ImportedDecoder, Interface, OnnxFile,
+    TensorFault, UnsupportedOperator, import, import_decoder, imported_operators, interface,
+    read_tensor, tensor_file,
 };
