@@ -7,6 +7,7 @@
 mod export;
 mod import;
 pub mod proto;
+mod rewrite;
 
 pub use export::{ExportError, export};
 pub use import::{
@@ -14,3 +15,4 @@ pub use import::{
     TensorFault, UnsupportedOperator, import, import_decoder, imported_operators, interface,
     read_tensor, tensor_file,
 };
+pub use rewrite::rewrite;

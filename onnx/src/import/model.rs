@@ -18,6 +18,7 @@ use super::table::Entry;
 use super::walk::read_model;
 use super::{ImportError, ImportOptions, Imported, Importer, Interface, entries, versions};
 use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::rewrite::rewrite;
 
 /// Weights whose numbers decide a shape have together at most so many bytes.
 const MOST_KNOWN: u64 = 64 << 20;
@@ -119,6 +120,10 @@ impl OnnxFile {
         }
         let stored = std::mem::take(&mut importer.context.stored);
         let graph = pass::prune(&importer.context.builder.finish());
+        let graph = rewrite(&graph).map_err(|e| ImportError::File {
+            file: self.name().to_owned(),
+            reason: e.to_string(),
+        })?;
         let source = self.source(&graph, stored);
         Ok(Attempt::Done(Box::new(Imported { graph, source })))
     }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use fewbit_engine::graph::GraphError;
+use fewbit_engine::graph::pass::prune;
 use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::checkpoint::ModelFiles;
 
@@ -10,6 +11,7 @@ use super::{DecoderOptions, ImportedDecoder, Inputs, model, prepare, wanted_rows
 use crate::import::model::{OnnxFile, Stop};
 use crate::import::walk::read_model;
 use crate::import::{ImportError, ImportOptions, Imported, Importer};
+use crate::rewrite::rewrite;
 
 impl OnnxFile {
     /// As [`OnnxFile::open`], for [`OnnxFile::import_decoder`].
@@ -72,9 +74,9 @@ impl OnnxFile {
         importer.decoder = Some((inputs, roles));
         importer.graph(&self.graph, &self.entries)?;
         let context = importer.context;
-        let whole = context.builder.finish();
         let wrong = |e: GraphError| not_imported(e.to_string());
-        let graph = wanted_rows(&whole, inputs.rows().id).map_err(wrong)?;
+        let whole = rewrite(&prune(&context.builder.finish())).map_err(wrong)?;
+        let graph = wanted_rows(&whole).map_err(wrong)?;
         let model = model(&graph, roles, options, context.positions);
         let source = self.source(&graph, context.stored);
         Ok(ImportedDecoder {

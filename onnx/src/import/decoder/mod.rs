@@ -182,7 +182,6 @@ fn role(name: &str, info: &ValueInfoProto) -> Result<Role, String> {
 #[derive(Clone, Copy)]
 pub(super) struct Inputs {
     ids: Value,
-    rows: Value,
 }
 
 fn batch() -> Dim {
@@ -202,13 +201,9 @@ impl Inputs {
         };
         let ids = input("input_ids", vec![batch(), tokens()])?;
         let position = input("position", vec![batch()])?;
-        let rows = input("rows", vec![Dim::symbol("rows")])?;
+        input("rows", vec![Dim::symbol("rows")])?;
         cx.position = Some(position);
-        Ok(Inputs { ids, rows })
-    }
-
-    pub(super) fn rows(&self) -> Value {
-        self.rows
+        Ok(Inputs { ids })
     }
 
     /// What stands for an input of the file that has this type.

@@ -1,12 +1,20 @@
 //! Logits of the wanted positions alone: the last layers go over one row at a time, so that rows can be taken before them.
 
 use fewbit_engine::graph::pass::{Rewriter, prune};
-use fewbit_engine::graph::{Dim, Graph, GraphError, Node, NodeId, Op, ValueId};
+use fewbit_engine::graph::{Dim, Graph, GraphError, Node, NodeId, Op, Source, ValueId};
 use fewbit_engine::tensor::{DataType, ElementType};
 
 /// The graph whose output `[batch, tokens, vocabulary]` is `[rows, vocabulary]`: those of the `batch · tokens` positions that
 /// the input `rows` names.
-pub(in crate::import) fn wanted_rows(graph: &Graph, rows: ValueId) -> Result<Graph, GraphError> {
+pub(in crate::import) fn wanted_rows(graph: &Graph) -> Result<Graph, GraphError> {
+    let is_rows =
+        |id: &&ValueId| matches!(&graph.value(**id).source, Source::Input(name) if name == "rows");
+    let Some(&rows) = graph.inputs.iter().find(is_rows) else {
+        return Err(GraphError::Operand {
+            op: "rows",
+            message: "no input rows".to_owned(),
+        });
+    };
     let logits = graph.outputs[0].1;
     let (mut chain, mut base): (Vec<(NodeId, usize)>, ValueId) = (Vec::new(), logits);
     while let Some(id) = graph.producer(base)
