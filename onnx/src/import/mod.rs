@@ -6,11 +6,12 @@
 //! [`node`], which refuses what a function did not look at.
 
 mod blocks;
+pub(crate) mod bytes;
 mod context;
 mod decoder;
 mod error;
 mod interface;
-mod model;
+pub(crate) mod model;
 mod node;
 mod operators;
 mod place;

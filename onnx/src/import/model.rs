@@ -13,12 +13,12 @@ use fewbit_engine::tensor::{ElementType, Tensor};
 
 use super::decoder::Roles;
 use super::error::Refusal;
-use super::place::{Files, is_outside};
+use super::place::{Files, TensorSource, is_outside};
 use super::table::Entry;
 use super::walk::read_model;
 use super::{ImportError, ImportOptions, Imported, Importer, Interface, entries, versions};
 use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
-use crate::rewrite::rewrite;
+use crate::rewrite::{rewrite, rewrite_quantized};
 
 /// Weights whose numbers decide a shape have together at most so many bytes.
 const MOST_KNOWN: u64 = 64 << 20;
@@ -118,9 +118,11 @@ impl OnnxFile {
             Err(Stop::Weight(name)) => return Ok(Attempt::Weight(name)),
             Err(Stop::Error(error)) => return Err(*error),
         }
-        let stored = std::mem::take(&mut importer.context.stored);
+        let mut stored = std::mem::take(&mut importer.context.stored);
         let graph = pass::prune(&importer.context.builder.finish());
-        let graph = rewrite(&graph).map_err(|e| ImportError::File {
+        let graph = rewrite_quantized(&graph, &mut stored);
+        let graph = graph.and_then(|graph| rewrite(&graph));
+        let graph = graph.map_err(|e| ImportError::File {
             file: self.name().to_owned(),
             reason: e.to_string(),
         })?;
@@ -239,6 +241,19 @@ pub(crate) struct Stored {
     pub(crate) source: Rc<dyn ByteSource>,
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
+}
+
+impl Stored {
+    /// A tensor in memory.
+    pub(crate) fn in_memory(tensor: Rc<Tensor>) -> Stored {
+        Stored {
+            element: tensor.data_type().into(),
+            shape: tensor.shape().to_vec(),
+            offset: 0,
+            bytes: tensor.bytes().len() as u64,
+            source: Rc::new(TensorSource::new("a constant", tensor)),
+        }
+    }
 }
 
 /// The value of a `Constant` whose elements stay in the file, and the name of what it makes.

@@ -14,7 +14,7 @@ impl Context {
     }
 
     /// The sizes of a value of so many dimensions.
-    pub(crate) fn sizes<const N: usize>(&self, x: Value) -> Result<[Dim; N], Refusal> {
+    pub(crate) fn of_rank<const N: usize>(&self, x: Value) -> Result<[Dim; N], Refusal> {
         let sizes = self.sizes_of(x);
         sizes
             .try_into()

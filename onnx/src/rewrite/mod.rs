@@ -8,12 +8,14 @@ mod gelu;
 mod layer_normalization;
 mod linear;
 mod pattern;
+mod quantized;
 mod rms_normalization;
 
 use fewbit_engine::graph::pass::{Rewriter, prune};
 use fewbit_engine::graph::{Graph, GraphError, Node};
 
 use pattern::View;
+pub(crate) use quantized::rewrite_quantized;
 
 /// What a node's output becomes, if the pattern is there.
 type Pattern = fn(&View<'_>, &Node, &mut Rewriter<'_>) -> Result<bool, GraphError>;

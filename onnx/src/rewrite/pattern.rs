@@ -34,6 +34,14 @@ impl<'a> View<'a> {
         &self.graph.value(id).shape
     }
 
+    pub(super) fn element(&self, id: ValueId) -> ElementType {
+        self.graph.value(id).element
+    }
+
+    pub(super) fn source(&self, id: ValueId) -> &'a Source {
+        &self.graph.value(id).source
+    }
+
     pub(super) fn is_f32(&self, id: ValueId) -> bool {
         self.graph.value(id).element == ElementType::F32
     }

@@ -1,12 +1,38 @@
 //! The operators of `com.microsoft`, with what ONNX Runtime computes with them (`fixtures/generate.py`).
 
 use fewbit_engine::tensor::{DataType, Tensor};
-use fewbit_onnx::ImportError;
 use fewbit_onnx::proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
+use fewbit_onnx::{ImportError, Imported};
 use prost::Message;
 
-use crate::cases::{cases, difference};
+use crate::cases::{Case, cases, difference};
 use crate::files::{compute, floats, int, node, read, tensor, value};
+
+/// What is wrong with the file's result, if something is.
+fn faults(case: &Case, imported: &Imported) -> Vec<String> {
+    let inputs = case.inputs();
+    let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    let outputs = compute(imported, &given);
+    let mut wrong = Vec::new();
+    for (name, wanted) in case.outputs() {
+        let got = &outputs[&name];
+        let told = format!("{} {name}", case.name);
+        let (is, must) = [got, &wanted].map(|t| (t.data_type(), t.shape())).into();
+        if is != must {
+            wrong.push(format!("{told}: {is:?} instead of {must:?}"));
+            continue;
+        }
+        let most = match wanted.data_type() {
+            DataType::F16 => 2e-3,
+            _ => 2e-5,
+        };
+        let apart = difference(got, &wanted);
+        if apart.is_nan() || apart > most {
+            wrong.push(format!("{told}: {apart:.2e}"));
+        }
+    }
+    wrong
+}
 
 #[test]
 fn cases_agree_with_onnx_runtime() {
@@ -14,38 +40,27 @@ fn cases_agree_with_onnx_runtime() {
     assert!(cases.len() > 100, "{}", cases.len());
     let mut wrong = Vec::new();
     for case in cases {
-        let imported = match read(&case.model) {
-            Ok(imported) => imported,
-            Err(error) => {
-                wrong.push(format!("{}: {error}", case.name));
-                continue;
-            }
-        };
-        let inputs = case.inputs();
-        let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
-        let outputs = compute(&imported, &given);
-        for (name, wanted) in case.outputs() {
-            let got = &outputs[&name];
-            let told = format!("{} {name}", case.name);
-            if (got.data_type(), got.shape()) != (wanted.data_type(), wanted.shape()) {
-                let (got, wanted) = (
-                    (got.data_type(), got.shape()),
-                    (wanted.data_type(), wanted.shape()),
-                );
-                wrong.push(format!("{told}: {got:?} instead of {wanted:?}"));
-                continue;
-            }
-            let most = match wanted.data_type() {
-                DataType::F16 => 2e-3,
-                _ => 2e-5,
-            };
-            let apart = difference(got, &wanted);
-            if apart.is_nan() || apart > most {
-                wrong.push(format!("{told}: {apart:.2e}"));
-            }
+        match read(&case.model) {
+            Ok(imported) => wrong.extend(faults(&case, &imported)),
+            Err(error) => wrong.push(format!("{}: {error}", case.name)),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Quantized matrices become weights in blocks, and compute what they did.
+#[test]
+fn quantized_matrices_are_not_decoded_as_a_whole() {
+    let cases = cases(include_bytes!("../fixtures/quantized.pb"));
+    assert!(cases.len() > 14, "{}", cases.len());
+    for case in cases {
+        let imported = read(&case.model).unwrap();
+        let wrong = faults(&case, &imported);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let mut weights = imported.graph.weights();
+        let blocks = weights.any(|(_, _, value)| value.element.block().is_some());
+        assert_eq!(blocks, !case.name.starts_with("not"), "{}", case.name);
+    }
 }
 
 fn of_microsoft(op_type: &str, inputs: &[&str], attributes: &[(&str, i64)]) -> NodeProto {

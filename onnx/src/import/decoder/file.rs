@@ -11,7 +11,7 @@ use super::{DecoderOptions, ImportedDecoder, Inputs, model, prepare, wanted_rows
 use crate::import::model::{OnnxFile, Stop};
 use crate::import::walk::read_model;
 use crate::import::{ImportError, ImportOptions, Imported, Importer};
-use crate::rewrite::rewrite;
+use crate::rewrite::{rewrite, rewrite_quantized};
 
 impl OnnxFile {
     /// As [`OnnxFile::open`], for [`OnnxFile::import_decoder`].
@@ -75,10 +75,13 @@ impl OnnxFile {
         importer.graph(&self.graph, &self.entries)?;
         let context = importer.context;
         let wrong = |e: GraphError| not_imported(e.to_string());
-        let whole = rewrite(&prune(&context.builder.finish())).map_err(wrong)?;
+        let mut stored = context.stored;
+        let whole = prune(&context.builder.finish());
+        let whole = rewrite_quantized(&whole, &mut stored);
+        let whole = whole.and_then(|whole| rewrite(&whole)).map_err(wrong)?;
         let graph = wanted_rows(&whole).map_err(wrong)?;
         let model = model(&graph, roles, options, context.positions);
-        let source = self.source(&graph, context.stored);
+        let source = self.source(&graph, stored);
         Ok(ImportedDecoder {
             model: model.map_err(not_imported)?,
             imported: Imported { graph, source },

@@ -17,7 +17,7 @@ impl Context {
         if let Some(&longer) = self.longer.get(&table.id) {
             return Ok(longer);
         }
-        let sizes = self.sizes::<2>(table)?;
+        let sizes = self.of_rank::<2>(table)?;
         let [Some(rows), Some(width)] = sizes.clone().map(|size| size.fixed()) else {
             return wrong(format!("rotary tables of {sizes:?}"));
         };

@@ -9,7 +9,7 @@ use crate::import::error::{Refusal, unsupported, wrong};
 
 /// `[batch, tokens, heads · size]` as `[batch, tokens, heads, size]`.
 pub(super) fn by_head(cx: &mut Context, x: Value, heads: usize) -> Made {
-    let [batch, tokens, width] = cx.sizes(x)?;
+    let [batch, tokens, width] = cx.of_rank(x)?;
     let size = width.fixed().filter(|_| heads > 0);
     let Some(size) = size.filter(|width| width.is_multiple_of(heads)) else {
         return wrong(format!("{heads} heads of {width}"));
@@ -20,7 +20,7 @@ pub(super) fn by_head(cx: &mut Context, x: Value, heads: usize) -> Made {
 
 /// `[batch, tokens, heads, size]` as `[batch, tokens, heads · size]`.
 pub(super) fn flat(cx: &mut Context, x: Value) -> Made {
-    let [batch, tokens, heads, size] = cx.sizes(x)?;
+    let [batch, tokens, heads, size] = cx.of_rank(x)?;
     cx.reshaped_to(x, vec![batch, tokens, heads * size])
 }
 
@@ -56,8 +56,8 @@ pub(super) struct Scores {
 /// `softmax(scale · q·kᵀ + bias) · v`, `[batch, tokens, heads, size of a value]`.
 pub(super) fn attend(cx: &mut Context, of: Operands, scores: Scores) -> Made {
     let Operands { q, k, v } = of;
-    let [_, _, _, size] = cx.sizes(q)?;
-    let [_, _, _, value_size] = cx.sizes(v)?;
+    let [_, _, _, size] = cx.of_rank(q)?;
+    let [_, _, _, value_size] = cx.of_rank(v)?;
     let Some(width) = size.fixed() else {
         return unsupported(format!("heads of {size}"));
     };
@@ -82,8 +82,8 @@ pub(super) fn attend(cx: &mut Context, of: Operands, scores: Scores) -> Made {
 /// What the composite has not: scores under a cap, values of another size than keys.
 fn spelled_out(cx: &mut Context, of: Operands, scores: Scores, scale: f32) -> Made {
     let Operands { q, k, v } = of;
-    let [batch, tokens, heads, size] = cx.sizes(q)?;
-    let [_, own, keys, value_size] = cx.sizes(v)?;
+    let [batch, tokens, heads, size] = cx.of_rank(q)?;
+    let [_, own, keys, value_size] = cx.of_rank(v)?;
     let (Some(all), Some(own)) = (heads.fixed(), own.fixed()) else {
         return unsupported(format!("{heads} and {own} heads"));
     };
@@ -128,7 +128,7 @@ pub(super) const NEVER: f64 = -1e30;
 
 /// `position[b] + t`, i32 `[batch, 1, tokens, 1]`.
 pub(super) fn last_keys(cx: &mut Context, position: Value, tokens: &Dim) -> Made {
-    let [batch] = cx.sizes(position)?;
+    let [batch] = cx.of_rank(position)?;
     let one = Dim::from(1);
     let start = cx.reshaped_to(position, vec![batch, one.clone(), one.clone(), one])?;
     let token = cx.count(tokens, 2, 4)?;

@@ -20,7 +20,7 @@ fn embed(cx: &mut Context, node: &Node<'_>) -> Result<Vec<Value>, Refusal> {
     let (mask, positions) = (node.optional(7), node.optional(8));
     let epsilon = node.float("epsilon", 1e-12)?;
     node.ignore(&["mask_index_type"]);
-    let [batch, tokens] = cx.sizes(ids)?;
+    let [batch, tokens] = cx.of_rank(ids)?;
     let word = cx.gather(words, ids, 0)?;
     let place = match positions {
         Some(positions) => cx.gather(places, positions, 0)?,

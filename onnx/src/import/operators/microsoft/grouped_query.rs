@@ -77,7 +77,7 @@ fn grouped_query(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let window = node.int("local_window_size", -1)?;
     let cap = Some(node.float("softcap", 0.0)?).filter(|&cap| cap != 0.0);
     let interleaved = node.flag("rotary_interleaved", false)?;
-    let [batch, tokens, ..] = cx.sizes::<4>(q)?;
+    let [batch, tokens, ..] = cx.of_rank::<4>(q)?;
     let in_place = past.0.is_some_and(|past| cx.is_cache(past));
     let position = match cx.position {
         Some(position) if in_place => position,
@@ -126,7 +126,7 @@ fn grouped_query(cx: &mut Context, node: &Node<'_>) -> Outputs {
         ],
         _ => return wrong("a cache of keys or of values alone"),
     };
-    let [_, _, keys, _] = cx.sizes(k)?;
+    let [_, _, keys, _] = cx.of_rank(k)?;
     let window = match usize::try_from(window) {
         Ok(window) => Some(outside(cx, position, [&tokens, &keys], window)?),
         Err(_) => None,

@@ -40,7 +40,7 @@ fn projected(cx: &mut Context, node: &Node<'_>, count: usize) -> Result<Projecte
     let bias = node.optional(3);
     // All three side by side in each head, or keys and values.
     let unpacked = |cx: &mut Context, x: Value, at: usize| {
-        let [batch, tokens, heads, _, size] = cx.sizes(x)?;
+        let [batch, tokens, heads, _, size] = cx.of_rank(x)?;
         let part = cx.part(x, 3, at, 1)?;
         cx.reshaped_to(part, vec![batch, tokens, heads, size])
     };
@@ -127,7 +127,7 @@ fn multi_head(cx: &mut Context, node: &Node<'_>) -> Outputs {
         k = cx.concat(&[past_k, k], 2)?;
         v = cx.concat(&[past_v, v], 2)?;
     }
-    let [batch, _, keys, _] = cx.sizes(k)?;
+    let [batch, _, keys, _] = cx.of_rank(k)?;
     let masked = match mask {
         Some(mask) => Some(bias_of_mask(cx, mask, &keys, filter)?),
         None => None,
@@ -215,7 +215,7 @@ pub(super) fn after_projection(
     );
     let mut before = 0;
     if let Some(past) = past {
-        let [_, batch, heads, tokens, size] = cx.sizes(past)?;
+        let [_, batch, heads, tokens, size] = cx.of_rank(past)?;
         before = cx.fixed_from_end(past, 2)?;
         let shape = vec![batch, heads, tokens, size];
         for (at, now) in [&mut k, &mut v].into_iter().enumerate() {
@@ -224,7 +224,7 @@ pub(super) fn after_projection(
             *now = cx.concat(&[own, *now], 2)?;
         }
     }
-    let [batch, key_heads, keys, size] = cx.sizes(k)?;
+    let [batch, key_heads, keys, size] = cx.of_rank(k)?;
     let masked = match mask {
         Some(mask) => Some(bias_of_mask(cx, mask, &keys, filter)?),
         None => None,

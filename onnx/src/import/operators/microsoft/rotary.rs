@@ -58,7 +58,7 @@ fn rotary(cx: &mut Context, node: &Node<'_>) -> Result<Vec<Value>, Refusal> {
             by_head(cx, x, heads)?
         }
     };
-    let [batch, ..] = cx.sizes::<4>(y)?;
+    let [batch, ..] = cx.of_rank::<4>(y)?;
     let places = match cx.rank(positions) {
         1 => {
             let start = cx.cast(positions, DataType::I32)?;
@@ -87,7 +87,7 @@ pub(super) fn turned(cx: &mut Context, x: Value, tables: Tables, places: Places)
         }
         Places::Each(positions) => positions,
     };
-    let [batch, tokens, heads, size] = cx.sizes(x)?;
+    let [batch, tokens, heads, size] = cx.of_rank(x)?;
     let half = cx.fixed_from_end(cos, 1)?;
     let rotated = 2 * half;
     let Some(size) = size.fixed().filter(|&size| size >= rotated) else {
@@ -96,7 +96,7 @@ pub(super) fn turned(cx: &mut Context, x: Value, tables: Tables, places: Places)
     let mut rows = [cos, sin];
     for table in &mut rows {
         let own = cx.gather(*table, positions, 0)?;
-        let [rows, of_each, width] = cx.sizes(own)?;
+        let [rows, of_each, width] = cx.of_rank(own)?;
         *table = cx.reshaped_to(own, vec![rows, of_each, Dim::from(1), width])?;
     }
     let [cos, sin] = rows;
