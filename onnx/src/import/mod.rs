@@ -284,7 +284,7 @@ impl<'a> Importer<'a> {
                 continue;
             }
             if let Some((inputs, roles)) = self.decoder
-                && let Some(role) = roles.get(name)
+                && let Some(role) = roles.of.get(name)
             {
                 let data_type = self.type_of(name, input)?;
                 let made = inputs.of(&mut self.context, role, data_type);

@@ -1,8 +1,8 @@
 //! `softmax(scale · q·kᵀ + mask) · v` as `attention` (Vaswani et al. 2017): scores that are scaled by a number, or queries and
 //! keys that are; a mask that is added, or one whose places get a number that no softmax counts; keys and values that are
-//! repeated for the heads of a group.
+//! repeated for the heads of a group; weights that are NaN and made 0.
 
-use fewbit_engine::graph::op::{Attention, Binary};
+use fewbit_engine::graph::op::{Attention, Binary, Compare};
 use fewbit_engine::graph::pass::Rewriter;
 use fewbit_engine::graph::{Dim, GraphError, Node, Op, ValueId};
 
@@ -97,6 +97,7 @@ fn find(view: &View<'_>, product: ValueId) -> Option<Found> {
     let &[weights, v] = node.inputs.as_slice() else {
         return None;
     };
+    let weights = or_zero(view, weights).unwrap_or(weights);
     let softmax = view.node(weights)?;
     let full = view.shape(weights).len() == 4 && view.is_f32(weights);
     if softmax.op != (Op::Softmax { axis: 3 }) || !full {
@@ -124,6 +125,15 @@ fn find(view: &View<'_>, product: ValueId) -> Option<Found> {
         scale,
         mask,
     })
+}
+
+/// Of `x` with 0 in the place of NaN, `x`: as PyTorch has it for rows without any key, for which the composite gives 0.
+fn or_zero(view: &View<'_>, id: ValueId) -> Option<ValueId> {
+    let node = view.node(id).filter(|node| node.op == Op::Where)?;
+    let [condition, zero, x] = [node.inputs[0], node.inputs[1], node.inputs[2]];
+    let test = view.node(condition)?;
+    let is_nan = test.op == Op::Compare(Compare::NotEqual) && test.inputs == [x, x];
+    (is_nan && view.number(zero) == Some(0.0)).then_some(x)
 }
 
 /// Of `x · number` or `x / number`, `x` and what it is multiplied by.

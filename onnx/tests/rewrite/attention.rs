@@ -1,6 +1,6 @@
 //! Attention.
 
-use fewbit_engine::graph::op::Binary;
+use fewbit_engine::graph::op::{Binary, Compare};
 use fewbit_engine::graph::{Dim, Op, ValueId};
 
 use crate::draft::Draft;
@@ -44,6 +44,24 @@ fn queries_and_keys_that_are_scaled() {
     let scores = d.matmul(q, k);
     let y = weighted(&mut d, scores, v);
     assert_eq!(d.rewritten(y), ["transpose", "attention"]);
+}
+
+#[test]
+fn weights_that_are_zero_where_they_would_be_nan() {
+    for zero in [0.0, 0.5] {
+        let mut d = Draft::default();
+        let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, 3, tokens, 4]));
+        let k = d.transpose(k, &[0, 1, 3, 2]);
+        let scores = d.matmul(q, k);
+        let weights = softmax(&mut d, scores, 3);
+        let is_nan = d.b.compare(Compare::NotEqual, weights, weights).unwrap();
+        let zero_there = d.number(zero);
+        let operands = [is_nan, zero_there, weights];
+        let weights = d.b.op(Op::Where, &operands).unwrap();
+        let y = d.matmul(weights, v);
+        let y = d.transpose(y, &BY_HEAD);
+        assert_eq!(d.rewritten(y).contains(&"attention"), zero == 0.0);
+    }
 }
 
 #[test]

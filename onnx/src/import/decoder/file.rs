@@ -7,6 +7,7 @@ use fewbit_engine::graph::pass::prune;
 use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::checkpoint::ModelFiles;
 
+use super::causal::{by_position, check};
 use super::{DecoderOptions, ImportedDecoder, Inputs, model, prepare, wanted_rows};
 use crate::import::model::{OnnxFile, Stop};
 use crate::import::walk::read_model;
@@ -79,6 +80,10 @@ impl OnnxFile {
         let whole = prune(&context.builder.finish());
         let whole = rewrite_quantized(&whole, &mut stored);
         let whole = whole.and_then(|whole| rewrite(&whole)).map_err(wrong)?;
+        let whole = by_position(&whole).map_err(not_imported)?;
+        if roles.strict {
+            check(&whole).map_err(not_imported)?;
+        }
         let graph = wanted_rows(&whole).map_err(wrong)?;
         let model = model(&graph, roles, options, context.positions);
         let source = self.source(&graph, stored);

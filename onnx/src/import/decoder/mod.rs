@@ -6,6 +6,7 @@
 //! ([`Context::is_cache`]). [`rows`] makes the logits of the wanted positions alone.
 
 mod branch;
+mod causal;
 mod file;
 mod rows;
 mod tables;
@@ -57,7 +58,12 @@ pub(super) enum Role {
     Kept,
 }
 
-pub(super) type Roles = BTreeMap<String, Role>;
+/// What becomes of the inputs, by name.
+pub(super) struct Roles {
+    pub(super) of: BTreeMap<String, Role>,
+    /// Whether more than operators that know of a cache in place may go by its length.
+    strict: bool,
+}
 
 /// The logits' name in the files and in the graph.
 const LOGITS: &str = "logits";
@@ -68,7 +74,7 @@ const LOGITS: &str = "logits";
 /// What is no decoder, in words.
 pub(super) fn prepare(mut graph: GraphProto) -> Result<(GraphProto, Roles), String> {
     branch::choose(&mut graph)?;
-    let mut roles = Roles::new();
+    let mut roles = BTreeMap::new();
     for input in &graph.input {
         let name = input.name.clone().unwrap_or_default();
         let initial = |proto: &crate::proto::TensorProto| proto.name.as_deref() == Some(&name);
@@ -92,7 +98,8 @@ pub(super) fn prepare(mut graph: GraphProto) -> Result<(GraphProto, Roles), Stri
         return Err("no decoder with a cache: outputs logits and present.N.key".to_owned());
     }
     trim::trim(&mut graph, &roles);
-    Ok((graph, roles))
+    let strict = trim::reads_lengths(&graph, &roles);
+    Ok((graph, Roles { of: roles, strict }))
 }
 
 /// What whoever runs the decoder must know of it; `positions` is how many its rotary tables have.
@@ -115,7 +122,7 @@ pub(super) fn model(
         }
     }
     let mut layers = 0;
-    for (name, role) in roles {
+    for (name, role) in &roles.of {
         let Role::Cache { state, .. } = role else {
             continue;
         };

@@ -1,9 +1,11 @@
 //! What a decoder needs where its cache is in place: no lengths of it, and nothing that makes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Role, Roles};
+use super::Role;
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
+
+type Roles = BTreeMap<String, Role>;
 
 /// Drops what the outputs do not need.
 pub(super) fn trim(graph: &mut GraphProto, roles: &Roles) {
@@ -47,13 +49,30 @@ fn names_of(node: &NodeProto, names: &mut BTreeSet<String>) {
     }
 }
 
+/// Whether anything but `GroupQueryAttention` reads a cache, or which tokens count.
+pub(super) fn reads_lengths(graph: &GraphProto, roles: &Roles) -> bool {
+    let of_length = |name: &String| {
+        let role = roles.get(name);
+        matches!(role, Some(Role::Cache { .. } | Role::Mask))
+    };
+    let others = graph.node.iter().filter(|node| !is_grouped(node, roles));
+    others.into_iter().any(|node| {
+        let mut names = BTreeSet::new();
+        names_of(node, &mut names);
+        names.iter().any(of_length)
+    })
+}
+
+fn is_grouped(node: &NodeProto, roles: &Roles) -> bool {
+    let is_cache = |name: &String| matches!(roles.get(name), Some(Role::Cache { .. }));
+    node.op_type.as_deref() == Some("GroupQueryAttention")
+        && node.domain.as_deref() == Some("com.microsoft")
+        && node.input.get(3).is_some_and(is_cache)
+}
+
 /// `GroupQueryAttention` over a cache in place knows its position; `seqlens_k` and `total_sequence_length` say it again.
 fn without_lengths(node: &mut NodeProto, roles: &Roles) {
-    let is_cache = |name: &String| matches!(roles.get(name), Some(Role::Cache { .. }));
-    let grouped = node.op_type.as_deref() == Some("GroupQueryAttention")
-        && node.domain.as_deref() == Some("com.microsoft")
-        && node.input.get(3).is_some_and(is_cache);
-    if grouped {
+    if is_grouped(node, roles) {
         node.input
             .iter_mut()
             .skip(5)
