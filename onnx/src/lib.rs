@@ -8,10 +8,13 @@ mod export;
 mod import;
 mod open;
 pub mod proto;
+mod rewrite;
 
 pub use export::{ExportError, ExternalData, OnExport, Prepared, export, prepare};
 pub use import::{
-    ImportError, ImportOptions, Imported, Interface, OnnxFile, TensorFault, UnsupportedOperator,
-    import, imported_operators, interface, read_tensor, tensor_file,
+    DecoderOptions, ImportError, ImportOptions, Imported, ImportedDecoder, Interface, OnnxFile,
+    TensorFault, UnsupportedOperator, import, import_decoder, imported_operators, interface,
+    read_tensor, tensor_file,
 };
 pub use open::{OpenError, open};
+pub use rewrite::rewrite;

@@ -10,6 +10,7 @@ use fewbit_engine::graph::op::{Binary, Compare, Logical, Reduce, ReduceKind, Sli
 use fewbit_engine::graph::{Dim, GraphBuilder, Op, Shape, ValueId, fixed_shape};
 use fewbit_engine::tensor::{DataType, Tensor};
 
+use super::blocks::Quantization;
 use super::error::{Refusal, unsupported, wrong};
 use super::model::Stored;
 use super::place::TensorSource;
@@ -36,6 +37,9 @@ pub(crate) struct Value {
     pub(crate) data_type: DataType,
 }
 
+/// Codes, scales, zero points, and how they quantize.
+pub(crate) type QuantizedParts = (ValueId, ValueId, Option<ValueId>, Quantization);
+
 pub(crate) type Made = Result<Value, Refusal>;
 
 #[derive(Default)]
@@ -50,6 +54,17 @@ pub(crate) struct Context {
     pub(crate) stored: BTreeMap<String, Stored>,
     /// The weights whose numbers are in memory.
     pub(crate) known_weights: BTreeMap<String, Rc<Tensor>>,
+    /// Weights in block formats, by the parts that they are made of.
+    pub(crate) quantized: BTreeMap<QuantizedParts, Value>,
+    /// In a decoder whose cache is in place: how many tokens of each row are in it, i32 `[batch]`.
+    pub(crate) position: Option<Value>,
+    /// The values that are caches, or count a token's place from `position` on.
+    pub(crate) caches: BTreeSet<ValueId>,
+    pub(crate) counted: BTreeSet<ValueId>,
+    /// The fewest positions that rotary tables over a cache in place have.
+    pub(crate) positions: Option<usize>,
+    /// Such tables with more rows, by what they were.
+    pub(crate) longer: BTreeMap<ValueId, Value>,
 }
 
 /// The type that values of an ONNX type have in a graph.
@@ -65,6 +80,16 @@ pub(crate) fn dims(shape: &[usize]) -> Shape {
 }
 
 impl Context {
+    /// Whether a value is a cache that is written in place.
+    pub(crate) fn is_cache(&self, x: Value) -> bool {
+        self.caches.contains(&x.id)
+    }
+
+    /// Whether a value is `position[b] + t` for every token.
+    pub(crate) fn counts_from_position(&self, x: Value) -> bool {
+        self.counted.contains(&x.id)
+    }
+
     /// A tensor as a constant; `bool` becomes u8 of 0 and 1.
     pub(crate) fn constant(&mut self, tensor: Tensor) -> Made {
         let data_type = tensor.data_type();
@@ -96,7 +121,6 @@ impl Context {
     }
 
     /// Where the bytes of a weight or a constant are; `None` for what is computed in a run.
-    #[allow(dead_code)] // for operators that take a weight as it lies in the file
     pub(crate) fn stored(&self, x: Value) -> Option<Stored> {
         if let Some(name) = self.weights.get(&x.id) {
             return self.stored.get(name).cloned();
@@ -350,6 +374,7 @@ impl Context {
         match values {
             [] => wrong("nothing to join"),
             [one] => Ok(*one),
+            [cache, new] if axis == 2 && self.is_cache(*cache) => self.appended(*cache, *new),
             [first, ..] => self.op(Op::Concat { axis }, values, first.data_type),
         }
     }

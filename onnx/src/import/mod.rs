@@ -5,17 +5,22 @@
 //! build through [`context`], which computes at once what is known. A node's inputs and attributes are read through
 //! [`node`], which refuses what a function did not look at.
 
+mod blocks;
+pub(crate) mod bytes;
 mod context;
+mod decoder;
 mod error;
 mod interface;
-mod model;
+pub(crate) mod model;
 mod node;
 mod operators;
 mod place;
+mod sizes;
 mod table;
 mod tensor;
 mod walk;
 
+pub use decoder::{DecoderOptions, ImportedDecoder};
 pub use error::{ImportError, UnsupportedOperator};
 pub use interface::{Interface, tensor_file};
 pub use model::OnnxFile;
@@ -86,6 +91,22 @@ pub fn interface(bytes: &[u8], file: &str) -> Result<Interface, ImportError> {
     let model = at_once(read_model(&source))?;
     let graph = model.graph.unwrap_or_default();
     Ok(Interface::of(&graph))
+}
+
+/// [`OnnxFile::import_decoder`] of a model in memory, without files beside it; `file` names it in errors.
+///
+/// # Errors
+/// Those of [`OnnxFile::open_decoder`] and [`OnnxFile::import_decoder`].
+pub fn import_decoder(
+    bytes: &[u8],
+    file: &str,
+    options: &DecoderOptions,
+) -> Result<ImportedDecoder, ImportError> {
+    let source = Rc::new(MemorySource::new(file, bytes.to_vec()));
+    at_once(async {
+        let file = OnnxFile::read_decoder(source, &ModelFiles::default()).await?;
+        file.import_decoder(options).await
+    })
 }
 
 async fn in_memory(bytes: &[u8], file: &str) -> Result<OnnxFile, ImportError> {
@@ -169,6 +190,8 @@ struct Importer<'a> {
     files: &'a Files,
     context: Context,
     values: BTreeMap<&'a str, Value>,
+    /// Of a decoder whose cache is in place: its inputs, and what the file's are of them.
+    decoder: Option<(decoder::Inputs, &'a decoder::Roles)>,
 }
 
 impl<'a> Importer<'a> {
@@ -186,6 +209,7 @@ impl<'a> Importer<'a> {
             files,
             context,
             values: BTreeMap::new(),
+            decoder: None,
         }
     }
 
@@ -257,6 +281,15 @@ impl<'a> Importer<'a> {
             }
             // An initializer of an input's name is its default.
             if self.values.contains_key(name) {
+                continue;
+            }
+            if let Some((inputs, roles)) = self.decoder
+                && let Some(role) = roles.of.get(name)
+            {
+                let data_type = self.type_of(name, input)?;
+                let made = inputs.of(&mut self.context, role, data_type);
+                let value = made.map_err(|e| self.refused_value(name, &e))?;
+                self.define(name, value)?;
                 continue;
             }
             let (data_type, shape) = self.described(name, input)?;

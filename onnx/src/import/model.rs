@@ -11,24 +11,28 @@ use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::checkpoint::ModelFiles;
 use fewbit_engine::tensor::{ElementType, Tensor};
 
+use super::decoder::Roles;
 use super::error::Refusal;
-use super::place::{Files, is_outside};
+use super::place::{Files, TensorSource, is_outside};
 use super::table::Entry;
 use super::walk::read_model;
 use super::{ImportError, ImportOptions, Imported, Importer, Interface, entries, versions};
-use crate::proto::{GraphProto, NodeProto, TensorProto};
+use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::rewrite::{rewrite, rewrite_quantized};
 
 /// Weights whose numbers decide a shape have together at most so many bytes.
 const MOST_KNOWN: u64 = 64 << 20;
 
 /// An ONNX file whose messages were read. Its large tensors were not: they stay where they are.
 pub struct OnnxFile {
-    graph: GraphProto,
+    pub(super) graph: GraphProto,
     /// The function of each node, and the version of the operator set that the file asks for.
-    entries: Vec<(&'static Entry, i64)>,
-    files: Files,
+    pub(super) entries: Vec<(&'static Entry, i64)>,
+    pub(super) files: Files,
     /// Weights that were read, because their numbers decide a shape.
-    known: RefCell<BTreeMap<String, Rc<Tensor>>>,
+    pub(super) known: RefCell<BTreeMap<String, Rc<Tensor>>>,
+    /// Of a decoder whose cache is in place: what becomes of its inputs.
+    pub(super) roles: Option<Roles>,
 }
 
 impl OnnxFile {
@@ -51,13 +55,24 @@ impl OnnxFile {
         file: Rc<dyn ByteSource>,
         beside: &ModelFiles,
     ) -> Result<OnnxFile, ImportError> {
-        let mut model = read_model(file.as_ref()).await?;
-        let Some(mut graph) = model.graph.take() else {
+        let model = read_model(file.as_ref()).await?;
+        OnnxFile::of(model, file, beside, |graph| Ok((graph, None))).await
+    }
+
+    /// A file of these messages; `prepare` changes the graph before anything of it is looked at.
+    pub(super) async fn of(
+        mut model: ModelProto,
+        file: Rc<dyn ByteSource>,
+        beside: &ModelFiles,
+        prepare: impl FnOnce(GraphProto) -> Result<(GraphProto, Option<Roles>), ImportError>,
+    ) -> Result<OnnxFile, ImportError> {
+        let Some(graph) = model.graph.take() else {
             return Err(ImportError::File {
                 file: file.name().to_owned(),
                 reason: "no ONNX model: it has no graph".to_owned(),
             });
         };
+        let (mut graph, roles) = prepare(graph)?;
         let entries = entries(&graph, &versions(&model), file.name())?;
         let mut files = Files::new(file);
         files.settle(&mut graph, beside).await?;
@@ -66,6 +81,7 @@ impl OnnxFile {
             entries,
             files,
             known: RefCell::default(),
+            roles,
         })
     }
 
@@ -102,14 +118,24 @@ impl OnnxFile {
             Err(Stop::Weight(name)) => return Ok(Attempt::Weight(name)),
             Err(Stop::Error(error)) => return Err(*error),
         }
-        let stored = std::mem::take(&mut importer.context.stored);
+        let mut stored = std::mem::take(&mut importer.context.stored);
         let graph = pass::prune(&importer.context.builder.finish());
+        let graph = rewrite_quantized(&graph, &mut stored);
+        let graph = graph.and_then(|graph| rewrite(&graph));
+        let graph = graph.map_err(|e| ImportError::File {
+            file: self.name().to_owned(),
+            reason: e.to_string(),
+        })?;
         let source = self.source(&graph, stored);
         Ok(Attempt::Done(Box::new(Imported { graph, source })))
     }
 
     /// The weights that the graph names.
-    fn source(&self, graph: &Graph, mut stored: BTreeMap<String, Stored>) -> WeightSource {
+    pub(super) fn source(
+        &self,
+        graph: &Graph,
+        mut stored: BTreeMap<String, Stored>,
+    ) -> WeightSource {
         let mut checkpoint = Checkpoint {
             file: self.name().to_owned(),
             ..Checkpoint::default()
@@ -139,7 +165,7 @@ impl OnnxFile {
     }
 
     /// Reads a weight whose numbers decide a shape.
-    async fn learn(&self, name: &str) -> Result<(), ImportError> {
+    pub(super) async fn learn(&self, name: &str) -> Result<(), ImportError> {
         let fault = |reason: String| ImportError::Tensor {
             file: self.name().to_owned(),
             tensor: name.to_owned(),
@@ -215,6 +241,19 @@ pub(crate) struct Stored {
     pub(crate) source: Rc<dyn ByteSource>,
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
+}
+
+impl Stored {
+    /// A tensor in memory.
+    pub(crate) fn in_memory(tensor: Rc<Tensor>) -> Stored {
+        Stored {
+            element: tensor.data_type().into(),
+            shape: tensor.shape().to_vec(),
+            offset: 0,
+            bytes: tensor.bytes().len() as u64,
+            source: Rc::new(TensorSource::new("a constant", tensor)),
+        }
+    }
 }
 
 /// The value of a `Constant` whose elements stay in the file, and the name of what it makes.

@@ -42,15 +42,28 @@ pub(crate) const NEWEST: i64 = 28;
 /// The default domain's name, which files also leave empty.
 pub(crate) const DEFAULT_DOMAIN: &str = "ai.onnx";
 
+/// The domain of ONNX Runtime's own operators.
+pub(crate) const MICROSOFT: &str = "com.microsoft";
+
 /// The entry for an operator of a version of a domain, or why there is none.
 pub(crate) fn find(domain: &str, op_type: &str, opset: i64) -> Result<&'static Entry, String> {
-    if domain != DEFAULT_DOMAIN {
-        return Err(format!("operators of {domain} are not imported"));
-    }
-    if opset > NEWEST {
-        return Err(format!("operator sets are known up to {NEWEST}"));
-    }
-    let families = operators::FAMILIES.iter().copied().flatten();
+    let microsoft = match domain {
+        DEFAULT_DOMAIN if opset > NEWEST => {
+            return Err(format!("operator sets are known up to {NEWEST}"));
+        }
+        DEFAULT_DOMAIN => false,
+        MICROSOFT => true,
+        _ => return Err(format!("operators of {domain} are not imported")),
+    };
+    let families: Vec<&'static [Entry]> = match microsoft {
+        true => operators::microsoft::FAMILIES.to_vec(),
+        false => {
+            let own = operators::FAMILIES.iter().copied();
+            own.chain([operators::microsoft::IN_DEFAULT_DOMAIN])
+                .collect()
+        }
+    };
+    let families = families.into_iter().flatten();
     let (mut found, mut earliest) = (None::<&Entry>, None::<i64>);
     for entry in families.filter(|entry| entry.op_type == op_type) {
         earliest = Some(earliest.map_or(entry.since, |since| since.min(entry.since)));

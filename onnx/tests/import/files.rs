@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use fewbit_engine::backend::cpu::reference::{View, evaluate_graph};
-use fewbit_engine::format::read_tensor;
-use fewbit_engine::tensor::{DataType, Tensor};
+use fewbit_engine::tensor::{DataType, ElementType, Tensor};
 use fewbit_onnx::proto::{
     AttributeProto, AttributeType, Dimension, GraphProto, ModelProto, NodeProto,
     OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
@@ -97,26 +96,46 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
     import(bytes, "model.onnx", &ImportOptions::default())
 }
 
-/// The weights that the graph names, read from where they are.
-pub(crate) fn weights(imported: &Imported) -> BTreeMap<String, Tensor> {
+/// A weight as it is stored: its element type, shape and bytes.
+type Stored = (ElementType, Vec<usize>, Vec<u8>);
+
+/// The weights that the graph names, read from where they are in pieces of an odd size.
+fn stored(imported: &Imported) -> BTreeMap<String, Stored> {
     let source = &imported.source;
     let mut read = BTreeMap::new();
     for (name, entry) in &source.checkpoint.tensors {
-        let bytes = pollster::block_on(read_tensor(&source.files, entry)).unwrap();
-        let data_type = entry.element.plain().unwrap();
-        let tensor = Tensor::from_bytes(data_type, &entry.shape, &bytes).unwrap();
-        read.insert(name.clone(), tensor);
+        let mut bytes = vec![0; entry.bytes as usize];
+        for (number, piece) in bytes.chunks_mut(37).enumerate() {
+            let at = entry.offset + 37 * number as u64;
+            pollster::block_on(source.files[entry.file].read_at(at, piece)).unwrap();
+        }
+        read.insert(name.clone(), (entry.element, entry.shape.clone(), bytes));
     }
     read
 }
 
+/// Those that are no blocks, as tensors.
+pub(crate) fn weights(imported: &Imported) -> BTreeMap<String, Tensor> {
+    let plain = |(name, (element, shape, bytes)): (String, Stored)| {
+        let tensor = Tensor::from_bytes(element.plain()?, &shape, &bytes).unwrap();
+        Some((name, tensor))
+    };
+    stored(imported).into_iter().filter_map(plain).collect()
+}
+
 /// What the imported graph makes of these inputs.
 pub(crate) fn compute(imported: &Imported, inputs: &[(&str, &Tensor)]) -> BTreeMap<String, Tensor> {
-    let weights = weights(imported);
-    let mut given: BTreeMap<String, View<'_>> = weights
-        .iter()
-        .map(|(name, tensor)| (name.clone(), tensor.into()))
-        .collect();
+    let stored = stored(imported);
+    let mut given = BTreeMap::new();
+    for (name, (element, shape, bytes)) in &stored {
+        let (element, shape) = (*element, shape.as_slice());
+        let view = View {
+            element,
+            shape,
+            bytes,
+        };
+        given.insert(name.clone(), view);
+    }
     given.extend(inputs.iter().map(|&(name, t)| (name.to_owned(), t.into())));
     evaluate_graph(&imported.graph, &given).unwrap().outputs
 }

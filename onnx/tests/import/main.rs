@@ -1,8 +1,11 @@
 //! Files made by hand, imported and computed by the engine's scalar reference; files that are wrong; files that the
 //! exporter writes.
 
+mod cases;
+mod decoders;
 mod files;
 mod hostile;
+mod microsoft;
 mod operators;
 mod refusals;
 mod weights;

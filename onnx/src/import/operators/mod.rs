@@ -8,6 +8,7 @@ mod convolution;
 mod elementwise;
 mod indexing;
 mod loss;
+pub(crate) mod microsoft;
 mod normalization;
 mod pooling;
 mod product;

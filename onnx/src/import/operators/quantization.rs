@@ -138,6 +138,11 @@ fn dequantize(cx: &mut Context, node: &Node<'_>) -> Outputs {
 /// To u8, with the scale and zero point that the least and the greatest element ask for, 0 among them.
 fn dynamic(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
+    Ok(quantized_by_range(cx, x)?.to_vec())
+}
+
+/// The integers, their scale and their zero point.
+pub(super) fn quantized_by_range(cx: &mut Context, x: Value) -> Result<[Value; 3], Refusal> {
     let axes: Vec<usize> = (0..cx.rank(x)).collect();
     let most = cx.reduce(ReduceKind::Max, x, &axes, false)?;
     let least = cx.reduce(ReduceKind::Min, x, &axes, false)?;
@@ -157,7 +162,7 @@ fn dynamic(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let zero = cx.op(clamp, &[zero], x.data_type)?;
     let zero = round_half_even(cx, zero)?;
     let y = quantized(cx, x, scale, Some(zero), DataType::U8)?;
-    Ok(vec![y, scale, cx.cast(zero, DataType::U8)?])
+    Ok([y, scale, cx.cast(zero, DataType::U8)?])
 }
 
 /// The three scales as one factor: `a · b / y`, of each row or column where they are.

@@ -1,0 +1,183 @@
+//! Attention over a cache in place. A file's own mask tells which tokens are before which by the length of the cache, which in
+//! place is its capacity; the position tells it instead, where the mask tells nothing else.
+
+use std::collections::BTreeMap;
+
+use fewbit_engine::backend::cpu::reference::{View, evaluate_graph};
+use fewbit_engine::graph::op::{Attention, Slice};
+use fewbit_engine::graph::pass::{Rewriter, prune};
+use fewbit_engine::graph::{
+    Bindings, Dim, Graph, GraphError, Node, NodeId, Op, Source, Value, ValueId,
+};
+use fewbit_engine::tensor::Tensor;
+
+/// Tokens of a run, and tokens with those before them.
+const PROBES: [[usize; 2]; 5] = [[1, 1], [1, 6], [3, 3], [3, 7], [4, 9]];
+
+/// What a mask adds to scores that do not count is below this.
+const HIDDEN: f64 = -1e4;
+
+/// The graph whose attention over caches goes by the position.
+///
+/// # Errors
+/// In words, a mask that tells more than the order of the tokens, or a number that is computed from a cache's length.
+pub(super) fn by_position(graph: &Graph) -> Result<Graph, String> {
+    let told = |e: GraphError| e.to_string();
+    let mut rewriter = Rewriter::new(graph).map_err(told)?;
+    let mut known: BTreeMap<ValueId, bool> = BTreeMap::new();
+    for node in &graph.nodes {
+        let (Some(position), Op::Attention(attention)) = (position(graph, node), &node.op) else {
+            rewriter.copy(node).map_err(told)?;
+            continue;
+        };
+        let mut inputs = node.inputs[..3].to_vec();
+        inputs.push(position);
+        if attention.bias {
+            let bias = node.inputs[3];
+            let is_order = match known.get(&bias) {
+                Some(&is_order) => is_order,
+                None => is_order(graph, bias).map_err(|e| format!("a mask: {e}"))?,
+            };
+            known.insert(bias, is_order);
+            if !is_order {
+                return Err("a mask that tells more than the order of the tokens".to_owned());
+            }
+        }
+        let causal = Op::Attention(Attention {
+            scale: attention.scale,
+            causal: true,
+            bias: false,
+        });
+        let inputs = rewriter.get_all(&inputs).map_err(told)?;
+        let y = rewriter.builder().op(causal, &inputs).map_err(told)?;
+        rewriter.replace(node.outputs[0], y);
+    }
+    Ok(prune(&rewriter.finish().map_err(told)?))
+}
+
+/// The position of the cache that an attention reads without going by it.
+fn position(graph: &Graph, node: &Node) -> Option<ValueId> {
+    let Op::Attention(Attention { causal: false, .. }) = node.op else {
+        return None;
+    };
+    let cache = graph.node(graph.producer(node.inputs[1])?);
+    (cache.op == Op::KvAppend).then(|| cache.inputs[2])
+}
+
+/// Whether a bias hides the keys after each token and nothing else: as it is computed for some sizes. A decoder that was
+/// exported for one token at a time has no mask for more of them, and is asked for one token alone.
+fn is_order(graph: &Graph, bias: ValueId) -> Result<bool, GraphError> {
+    let Some(alone) = alone(graph, bias) else {
+        return Ok(false);
+    };
+    for [tokens, all] in PROBES {
+        let Some(values) = computed(&alone, tokens, all)? else {
+            return Ok(false);
+        };
+        let none = values.iter().all(|&value| value == 0.0);
+        let order = values.iter().enumerate().all(|(at, &value)| {
+            let (token, key) = (at / all % tokens, at % all);
+            match key <= all - tokens + token {
+                true => value == 0.0,
+                false => value <= HIDDEN,
+            }
+        });
+        if !order && !none {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The bias of one row and head, `[tokens, all]`; `None` if it is of no such shape or not computed of sizes and positions.
+fn computed(alone: &Graph, tokens: usize, all: usize) -> Result<Option<Vec<f64>>, GraphError> {
+    let sizes = [
+        ("batch", 1),
+        ("tokens", tokens),
+        ("capacity", all),
+        ("positions", tokens),
+    ];
+    let sizes = sizes.map(|(name, size)| (name.to_owned(), size));
+    let fixed = alone.specialize(&Bindings::from(sizes))?;
+    let ids = Tensor::from_i32(&[1, tokens], &vec![0; tokens])?;
+    let position = Tensor::from_i32(&[1], &[(all - tokens) as i32])?;
+    let mut given = BTreeMap::new();
+    given.insert("input_ids".to_owned(), View::from(&ids));
+    given.insert("position".to_owned(), View::from(&position));
+    let Ok(made) = evaluate_graph(&fixed, &given) else {
+        return Ok(None);
+    };
+    let Some(bias) = made.outputs.get("bias") else {
+        return Ok(None);
+    };
+    let values = bias.to_f64_vec();
+    // One row for all tokens where there is one token, one for all heads.
+    let fits = match bias.shape() {
+        [1, 1, rows, keys] => [*rows, *keys] == [tokens, all],
+        _ => false,
+    };
+    Ok(fits.then_some(values))
+}
+
+/// What makes a value, as a graph whose output `bias` it is; `None` if weights or caches do.
+fn alone(graph: &Graph, root: ValueId) -> Option<Graph> {
+    let mut needed = vec![false; graph.values.len()];
+    needed[root.index()] = true;
+    let mut out = Graph::default();
+    for node in graph.nodes.iter().rev() {
+        if needed[node.outputs[0].index()] {
+            node.inputs.iter().for_each(|id| needed[id.index()] = true);
+            out.nodes.push(node.clone());
+        }
+    }
+    out.nodes.reverse();
+    out.values = graph.values.clone();
+    for (number, node) in out.nodes.iter().enumerate() {
+        out.values[node.outputs[0].index()].source = Source::Node(NodeId(number as u32), 0);
+    }
+    let stored = |(at, value): (usize, &Value)| {
+        needed[at] && matches!(value.source, Source::Weight(_) | Source::State(_))
+    };
+    if graph.values.iter().enumerate().any(stored) {
+        return None;
+    }
+    out.outputs = vec![("bias".to_owned(), root)];
+    out.inputs = graph.inputs.clone();
+    Some(prune(&out))
+}
+
+/// That nothing but caches and attention over them goes by the capacity: what else does would take it for the number of tokens.
+///
+/// # Errors
+/// In words, the operator that does.
+pub(super) fn check(graph: &Graph) -> Result<(), String> {
+    let of_capacity = |dims: &[Dim]| {
+        let mut symbols = dims.iter().flat_map(Dim::symbols);
+        symbols.any(|symbol| symbol == "capacity")
+    };
+    for node in &graph.nodes {
+        let inputs: Vec<ValueId> = match &node.op {
+            Op::KvAppend => continue,
+            // Queries and biases; keys and values are a cache's.
+            Op::Attention(attention) if attention.causal => {
+                [&node.inputs[..1], &node.inputs[4..]].concat()
+            }
+            Op::Slice(Slice { starts, sizes, .. }) if of_capacity(starts) || of_capacity(sizes) => {
+                return Err(named(node));
+            }
+            _ => node.inputs.clone(),
+        };
+        let mut all = inputs.iter().chain(&node.outputs);
+        if all.any(|id| of_capacity(&graph.value(*id).shape)) {
+            return Err(named(node));
+        }
+    }
+    Ok(())
+}
+
+fn named(node: &Node) -> String {
+    format!(
+        "{} over a cache, whose length in place is its capacity",
+        node.op.name()
+    )
+}

@@ -1,0 +1,64 @@
+//! A product with a stored matrix, and the bias after it, as `block_matmul`: every linear layer.
+
+use fewbit_engine::graph::op::Binary;
+use fewbit_engine::graph::pass::Rewriter;
+use fewbit_engine::graph::{GraphError, Node, Op, ValueId};
+
+use super::pattern::View;
+
+/// `x · w` with `w [k, n]`, or with a stored `[n, k]` that is transposed.
+pub(super) fn rewrite(
+    view: &View<'_>,
+    node: &Node,
+    rewriter: &mut Rewriter<'_>,
+) -> Result<bool, GraphError> {
+    let &[x, matrix] = node.inputs.as_slice() else {
+        return Ok(false);
+    };
+    let plain = node.op == Op::Matmul && view.is_f32(x) && view.shape(matrix).len() == 2;
+    if !plain {
+        return Ok(false);
+    }
+    let (stored, turned) = match view.transposed(matrix, &[1, 0]) {
+        Some(own) => (own, true),
+        None => (matrix, false),
+    };
+    if !view.is_stored(stored) || !view.is_f32(stored) {
+        return Ok(false);
+    }
+    let (x, stored) = (rewriter.get(x)?, rewriter.get(stored)?);
+    // What depends on a weight alone is computed once, when a session is opened.
+    let weight = match turned {
+        true => stored,
+        false => rewriter.builder().transpose(stored, &[1, 0])?,
+    };
+    let y = rewriter.builder().block_matmul(x, weight, None)?;
+    rewriter.replace(node.outputs[0], y);
+    Ok(true)
+}
+
+/// A stored bias `[n]` added to such a product that nothing else reads.
+pub(super) fn rewrite_bias(
+    view: &View<'_>,
+    node: &Node,
+    rewriter: &mut Rewriter<'_>,
+) -> Result<bool, GraphError> {
+    let sums = view.either(node.outputs[0], Binary::Add);
+    let found = sums.into_iter().find_map(|[product, bias]| {
+        let made = view.node(product)?;
+        let fits = made.op == Op::BlockMatmul { bias: false }
+            && view.is_stored(bias)
+            && view.is_of_last(bias, product)
+            && view.uses(product) == 1;
+        fits.then(|| (made.inputs[0], made.inputs[1], bias))
+    });
+    let Some((x, weight, bias)) = found else {
+        return Ok(false);
+    };
+    let ids: [ValueId; 3] = [rewriter.get(x)?, rewriter.get(weight)?, rewriter.get(bias)?];
+    let y = rewriter
+        .builder()
+        .block_matmul(ids[0], ids[1], Some(ids[2]))?;
+    rewriter.replace(node.outputs[0], y);
+    Ok(true)
+}

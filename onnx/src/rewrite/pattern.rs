@@ -1,0 +1,143 @@
+//! Questions about a graph that patterns ask.
+
+use fewbit_engine::graph::op::{Binary, ReduceKind, Unary};
+use fewbit_engine::graph::{Dim, Graph, Node, Op, Source, ValueId};
+use fewbit_engine::tensor::{DataType, ElementType};
+
+pub(super) struct View<'a> {
+    graph: &'a Graph,
+    /// How often each value is read or given out.
+    uses: Vec<u32>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(graph: &'a Graph) -> View<'a> {
+        let mut uses = vec![0; graph.values.len()];
+        let outputs = graph.outputs.iter().map(|(_, id)| id);
+        let inputs = graph.nodes.iter().flat_map(|node| &node.inputs);
+        for id in inputs.chain(outputs) {
+            uses[id.index()] += 1;
+        }
+        View { graph, uses }
+    }
+
+    pub(super) fn uses(&self, id: ValueId) -> u32 {
+        self.uses[id.index()]
+    }
+
+    /// The node that makes a value.
+    pub(super) fn node(&self, id: ValueId) -> Option<&'a Node> {
+        Some(self.graph.node(self.graph.producer(id)?))
+    }
+
+    pub(super) fn shape(&self, id: ValueId) -> &'a [Dim] {
+        &self.graph.value(id).shape
+    }
+
+    pub(super) fn element(&self, id: ValueId) -> ElementType {
+        self.graph.value(id).element
+    }
+
+    pub(super) fn source(&self, id: ValueId) -> &'a Source {
+        &self.graph.value(id).source
+    }
+
+    pub(super) fn is_f32(&self, id: ValueId) -> bool {
+        self.graph.value(id).element == ElementType::F32
+    }
+
+    /// Whether a value is a weight or a constant of floats.
+    pub(super) fn is_stored(&self, id: ValueId) -> bool {
+        let value = self.graph.value(id);
+        matches!(value.source, Source::Weight(_) | Source::Constant(_))
+            && value.element.plain().is_some_and(DataType::is_float)
+    }
+
+    /// The number that a constant of one element is.
+    pub(super) fn number(&self, id: ValueId) -> Option<f64> {
+        match &self.graph.value(id).source {
+            Source::Constant(tensor) => match tensor.to_f64_vec()[..] {
+                [value] => Some(value),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    pub(super) fn unary(&self, id: ValueId, op: Unary) -> Option<ValueId> {
+        let node = self.node(id)?;
+        (node.op == Op::Unary(op)).then(|| node.inputs[0])
+    }
+
+    pub(super) fn binary(&self, id: ValueId, op: Binary) -> Option<[ValueId; 2]> {
+        let node = self.node(id)?;
+        (node.op == Op::Binary(op)).then(|| [node.inputs[0], node.inputs[1]])
+    }
+
+    /// Both orders of the operands of a sum or product.
+    pub(super) fn either(&self, id: ValueId, op: Binary) -> Vec<[ValueId; 2]> {
+        match self.binary(id, op) {
+            Some([a, b]) => vec![[a, b], [b, a]],
+            None => Vec::new(),
+        }
+    }
+
+    /// `x op number`; for sums and products in either order.
+    pub(super) fn with_number(&self, id: ValueId, op: Binary) -> Option<(ValueId, f64)> {
+        let [a, b] = self.binary(id, op)?;
+        match (self.number(b), op) {
+            (Some(number), _) => Some((a, number)),
+            (None, Binary::Add | Binary::Mul) => Some((b, self.number(a)?)),
+            _ => None,
+        }
+    }
+
+    /// `x²`, as a product or a power.
+    pub(super) fn squared(&self, id: ValueId) -> Option<ValueId> {
+        if let Some([a, b]) = self.binary(id, Binary::Mul) {
+            return (a == b).then_some(a);
+        }
+        match self.with_number(id, Binary::Pow) {
+            Some((x, 2.0)) => Some(x),
+            _ => None,
+        }
+    }
+
+    /// What a value is the mean of over the last axis, which stays as 1.
+    pub(super) fn mean(&self, id: ValueId) -> Option<ValueId> {
+        let node = self.node(id)?;
+        let Op::Reduce(reduce) = &node.op else {
+            return None;
+        };
+        let x = node.inputs[0];
+        let last = self.shape(x).len().checked_sub(1)?;
+        let fits =
+            reduce.kind == ReduceKind::Mean && reduce.axes == [last] && reduce.keep_dimensions;
+        fits.then_some(x)
+    }
+
+    /// Of `sqrt(x + epsilon)`, what they are.
+    pub(super) fn root(&self, id: ValueId) -> Option<(ValueId, f32)> {
+        let (x, epsilon) = self.with_number(self.unary(id, Unary::Sqrt)?, Binary::Add)?;
+        (epsilon >= 0.0).then_some((x, epsilon as f32))
+    }
+
+    /// Whether a value is f32 `[c]`, `c` being the last size of `x`.
+    pub(super) fn is_of_last(&self, id: ValueId, x: ValueId) -> bool {
+        let (own, of) = (self.shape(id), self.shape(x));
+        self.is_f32(id) && own.len() == 1 && own.last() == of.last()
+    }
+
+    pub(super) fn transposed(&self, id: ValueId, wanted: &[usize]) -> Option<ValueId> {
+        let node = self.node(id)?;
+        match &node.op {
+            Op::Transpose { permutation } if permutation == wanted => Some(node.inputs[0]),
+            _ => None,
+        }
+    }
+}
+
+/// Whether two numbers are the same but for rounding in f32.
+pub(super) fn about(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-6 * b.abs()
+}

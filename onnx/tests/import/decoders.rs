@@ -1,0 +1,162 @@
+//! Decoders whose cache goes in and out, made into decoders whose cache is in place: what ONNX Runtime goes on with
+//! (`fixtures/decoders.py`).
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use fewbit_engine::backend::cpu::kernels::Kernels;
+use fewbit_engine::backend::cpu::threads::Serial;
+use fewbit_engine::backend::cpu::{CpuDevice, CpuOptions};
+use fewbit_engine::backend::{Activations, NumericPolicy};
+use fewbit_engine::session::Session;
+use fewbit_engine::task::decoder::{Advance, Decoder};
+use fewbit_engine::tensor::Tensor;
+use fewbit_onnx::proto::{GraphProto, ModelProto};
+use fewbit_onnx::{DecoderOptions, ImportedDecoder, import_decoder};
+use prost::Message;
+
+use crate::cases::{Case, cases, difference};
+
+fn options() -> DecoderOptions {
+    DecoderOptions {
+        context_length: 64,
+        eos_ids: Vec::new(),
+    }
+}
+
+fn opened(decoder: ImportedDecoder) -> Decoder {
+    let source = decoder.imported.source;
+    let device = CpuDevice::new(CpuOptions {
+        policy: NumericPolicy {
+            activations: Activations::Float,
+            half: false,
+        },
+        kernels: Kernels::best(),
+        parallel: Rc::new(Serial),
+    });
+    let mut go_on = |_| ControlFlow::Continue(());
+    let session = Session::open(Box::new(device), decoder.imported.graph, source, &mut go_on);
+    Decoder::new(pollster::block_on(session).unwrap(), decoder.model)
+}
+
+fn all() -> Vec<Case> {
+    cases(include_bytes!("../fixtures/decoders.pb"))
+}
+
+/// Goes on from the prompt as long as the case does; the logits after it and after each token.
+fn logits(decoder: &mut Decoder, case: &Case) -> Vec<f32> {
+    let tokens = case.tokens("tokens");
+    let mut context: Vec<u32> = case.tokens("ids");
+    let mut all = Vec::new();
+    for token in tokens {
+        loop {
+            let advance = pollster::block_on(decoder.advance(&context)).unwrap();
+            if let Advance::Logits(logits) = advance {
+                all.extend(logits);
+                break;
+            }
+        }
+        context.push(token);
+    }
+    all
+}
+
+#[test]
+fn decoders_go_on_as_in_onnx_runtime() {
+    for case in all() {
+        let decoder = match import_decoder(&case.model, "model.onnx", &options()) {
+            Ok(decoder) => decoder,
+            Err(error) => panic!("{}: {error}", case.name),
+        };
+        assert_eq!((decoder.model.layers, decoder.model.vocabulary), (2, 40));
+        assert_eq!(decoder.model.context_length, 64);
+        let mut decoder = opened(decoder);
+        let wanted = case.tensor("logits");
+        let got = Tensor::from_f32(wanted.shape(), &logits(&mut decoder, &case)).unwrap();
+        let apart = difference(&got, &wanted);
+        assert!(apart < 2e-5, "{}: {apart:.2e}", case.name);
+        // One plan for the prompt's chunks of each size, one for every step after it.
+        assert!(decoder.session().compilations() <= 3, "{}", case.name);
+    }
+}
+
+/// The case's model with its graph changed.
+fn changed(case: &Case, change: impl FnOnce(&mut GraphProto)) -> Vec<u8> {
+    let mut model = ModelProto::decode(&case.model[..]).unwrap();
+    change(model.graph.as_mut().unwrap());
+    model.encode_to_vec()
+}
+
+#[test]
+fn what_is_no_decoder_with_a_cache_is_told() {
+    let all = all();
+    let merged = all
+        .iter()
+        .find(|case| case.name.starts_with("merged"))
+        .unwrap();
+    let told = |bytes: &[u8]| {
+        let error = import_decoder(bytes, "model.onnx", &options()).unwrap_err();
+        assert!(error.is_unsupported(), "{error}");
+        error.to_string()
+    };
+    let past = |name: &Option<String>| name.as_deref().is_some_and(|n| n.starts_with("past"));
+    let without = changed(&all[0], |graph| graph.input.retain(|i| !past(&i.name)));
+    assert!(told(&without).contains("no input past_key_values"));
+    let encoder = changed(&all[0], |graph| {
+        for name in graph
+            .input
+            .iter_mut()
+            .filter_map(|input| input.name.as_mut())
+        {
+            *name = name.replace(".key", ".encoder.key");
+        }
+    });
+    assert!(told(&encoder).contains("an encoder"));
+    let more = changed(&all[0], |graph| {
+        let mut input = graph.input[0].clone();
+        input.name = Some("pixel_values".to_owned());
+        graph.input.push(input);
+    });
+    assert!(told(&more).contains("pixel_values"));
+    let silent = changed(&all[0], |graph| graph.output.truncate(1));
+    assert!(told(&silent).contains("present"));
+    let branchless = changed(merged, |graph| graph.node[0].attribute.clear());
+    assert!(told(&branchless).contains("branch"));
+    let fewer = changed(merged, |graph| {
+        graph.node[0].output.pop();
+    });
+    assert!(told(&fewer).contains("outputs"));
+}
+
+/// Rows of a batch stand at positions of their own.
+#[test]
+fn rows_of_a_batch_go_on_by_themselves() {
+    let case = &all()[0];
+    let decoder = || opened(import_decoder(&case.model, "model.onnx", &options()).unwrap());
+    let contexts: [&[u32]; 2] = [&[3, 17, 5, 29, 11], &[7, 1]];
+    let mut both = decoder();
+    let mut together = [None, None];
+    while together.iter().any(Option::is_none) {
+        let contexts: Vec<Option<&[u32]>> = (0..2)
+            .map(|row| together[row].is_none().then_some(contexts[row]))
+            .collect();
+        let advances = pollster::block_on(both.advance_batch(&contexts)).unwrap();
+        for (row, advance) in advances.into_iter().enumerate() {
+            if let Some(Advance::Logits(logits)) = advance {
+                together[row] = Some(logits);
+            }
+        }
+    }
+    for (context, together) in contexts.iter().zip(together) {
+        let mut alone = decoder();
+        let logits = loop {
+            if let Advance::Logits(logits) = pollster::block_on(alone.advance(context)).unwrap() {
+                break logits;
+            }
+        };
+        let shape = [logits.len()];
+        let tensor = |values: &[f32]| Tensor::from_f32(&shape, values).unwrap();
+        let apart = difference(&tensor(&together.unwrap()), &tensor(&logits));
+        assert!(apart < 1e-5, "{context:?}: {apart:.2e}");
+    }
+}
