@@ -51,7 +51,7 @@ pub async fn open(files: &ModelFiles, options: &ImportOptions) -> Result<OpenMod
     let imported = import(&buffer, name, options)?;
     drop(buffer);
     Ok(OpenModel {
-        source: imported.source(name),
+        source: imported.source,
         built: BuiltModel {
             architecture: ONNX,
             graph: imported.graph,

@@ -26,7 +26,7 @@ pub(super) enum Atom {
     Quotient(Arc<Dim>, i64),
 }
 
-/// A factor of a term of a dimension ([`Dim::terms`]).
+/// A factor of a term of a dimension ([`Dim::parts`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Factor<'a> {
     Symbol(&'a str),
@@ -72,7 +72,7 @@ impl Dim {
     }
 
     /// Its terms, each a number and the factors that it is multiplied with.
-    pub fn terms(&self) -> impl Iterator<Item = (i64, Vec<Factor<'_>>)> {
+    pub fn parts(&self) -> impl Iterator<Item = (i64, Vec<Factor<'_>>)> {
         self.terms.iter().map(|(atoms, factor)| {
             let factors = atoms.iter().map(|atom| match atom {
                 Atom::Symbol(name) => Factor::Symbol(name),

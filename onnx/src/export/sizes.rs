@@ -32,7 +32,7 @@ impl Writer<'_> {
             return Ok(known);
         }
         let mut sum: Option<String> = None;
-        for (number, factors) in dim.terms() {
+        for (number, factors) in dim.parts() {
             let mut product = match number {
                 1 => None,
                 number => Some(self.longs(&[number])?),

@@ -5,6 +5,7 @@ mod interpreter;
 mod models;
 mod operators;
 mod refusals;
+mod writing;
 
 use std::rc::Rc;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fewbit_engine::backend::cpu::reference::{View, evaluate_graph};
+use fewbit_engine::format::read_tensor;
 use fewbit_engine::graph::Bindings;
 use fewbit_onnx::proto::ModelProto;
 use fewbit_onnx::{ImportOptions, import};
@@ -45,9 +46,21 @@ pub(crate) fn run(file: &Path, given: &Named) -> Named {
     };
     let imported =
         import(&bytes, name, &options).unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let mut weights = Vec::new();
+    for (_, name, value) in imported.graph.weights() {
+        let source = &imported.source;
+        let entry = source.checkpoint.get(name).unwrap();
+        let bytes = pollster::block_on(read_tensor(&source.files, entry)).unwrap();
+        weights.push((name, value.element, value.fixed_shape().unwrap(), bytes));
+    }
     let mut views: BTreeMap<String, View<'_>> = BTreeMap::new();
-    for (name, weight) in &imported.weights {
-        views.insert(name.clone(), weight.as_ref().into());
+    for (name, element, shape, bytes) in &weights {
+        let view = View {
+            element: *element,
+            shape,
+            bytes,
+        };
+        views.insert((*name).to_owned(), view);
     }
     for name in names {
         let tensor = &given[&name];
