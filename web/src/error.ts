@@ -115,7 +115,10 @@ export function asFewbitError(thrown: unknown): FewbitError {
   if (thrown instanceof Error || isDomException(thrown)) {
     const { name, message } = thrown;
     // An error of the wasm module.
-    if ("code" in thrown && isCode(thrown.code)) return new FewbitError(thrown.code, message, { cause: thrown });
+    if ("code" in thrown && isCode(thrown.code)) {
+      const details = "details" in thrown ? (thrown.details as ErrorDetails) : {};
+      return new FewbitError(thrown.code, message, { details: { ...details }, cause: thrown });
+    }
     if (name === "AbortError") return new FewbitError("aborted", message || "aborted", { cause: thrown });
     if (name === "QuotaExceededError") {
       return new FewbitError("quota", message || "no storage left", { cause: thrown });

@@ -3,10 +3,11 @@
  */
 import { WorkerClient } from "./client.js";
 import { asFewbitError, FewbitError, throwIfAborted } from "./error.js";
+import { isRelative } from "./manifest.js";
 import { Model } from "./model.js";
-import type { PlainLoadOptions, PlainSource } from "./protocol.js";
+import type { PlainLoadOptions, PlainOnnxOptions, PlainSource } from "./protocol.js";
 import { spawnWorker } from "./spawn.js";
-import type { ListedModel, LoadOptions, ModelSource, NamedFile } from "./types.js";
+import type { ListedModel, LoadOptions, ModelSource, NamedFile, OnnxOptions } from "./types.js";
 
 /**
  * Loads a model into a worker of its own.
@@ -61,7 +62,18 @@ function plainOptions(options: LoadOptions): PlainLoadOptions {
     activations: options.activations ?? "auto",
     variant: options.variant ?? null,
     headers: { ...options.headers },
+    onnx: options.onnx ? onnxOptions(options.onnx) : null,
   };
+}
+
+function onnxOptions({ file, sizes, values }: OnnxOptions): PlainOnnxOptions {
+  for (const [name, size] of Object.entries(sizes ?? {})) {
+    if (!Number.isSafeInteger(size) || size < 0) throw new FewbitError("bad_argument", `onnx.sizes: ${name}: ${size} is no size`);
+  }
+  if (file !== undefined && !(file.endsWith(".onnx") && isRelative(file))) {
+    throw new FewbitError("bad_argument", `onnx.file: ${JSON.stringify(file)} is no path of an ONNX file in the folder`);
+  }
+  return { file: file ?? null, sizes: { ...sizes }, values: { ...values } };
 }
 
 /** The source as a message can carry it. */

@@ -29,6 +29,13 @@ export type PlainSource =
   | { readonly kind: "listed"; readonly name: string; readonly baseUrl: string; readonly files: readonly ListedFile[] }
   | { readonly kind: "files"; readonly files: readonly { readonly name: string; readonly data: Blob }[] };
 
+/** What is known beforehand of an ONNX model. */
+export interface PlainOnnxOptions {
+  readonly file: string | null;
+  readonly sizes: Readonly<Record<string, number>>;
+  readonly values: Readonly<Record<string, TensorData>>;
+}
+
 /** Load options without what a message cannot carry. */
 export interface PlainLoadOptions {
   readonly backend: "auto" | Backend;
@@ -39,6 +46,7 @@ export interface PlainLoadOptions {
   readonly activations: "auto" | Activations;
   readonly variant: Variant | null;
   readonly headers: Readonly<Record<string, string>>;
+  readonly onnx: PlainOnnxOptions | null;
 }
 
 /** What the model is to go on from. */

@@ -37,13 +37,27 @@ const OPTIONAL = [
 ];
 /** The tokens of CTC models, which have no tokenizer; beside one it would be megabytes of the same again. */
 const LETTERS = "vocab.json";
-const SINGLE = /\.(gguf|safetensors|bin|pt|pth)$/;
+const SINGLE = /\.(gguf|safetensors|bin|pt|pth|onnx)$/;
 /** The index of shards, and the one file where there are none: safetensors, else PyTorch's archives, else CTranslate2's. */
 const INDEX = "model.safetensors.index.json";
 const SAFETENSORS = "model.safetensors";
 const PYTORCH_INDEX = "pytorch_model.bin.index.json";
 const PYTORCH = "pytorch_model.bin";
 const CTRANSLATE2 = "model.bin";
+/** A folder's ONNX files as Hugging Face's repositories have them, the first that is there being taken. */
+const ONNX = [
+  "onnx/model.onnx",
+  "onnx/model_quantized.onnx",
+  "onnx/decoder_model_merged.onnx",
+  "model.onnx",
+  "model_quantized.onnx",
+  "decoder_model_merged.onnx",
+];
+/** What an encoder-decoder has beside its decoder. */
+const DECODER = "decoder_model_merged.onnx";
+const ENCODER = "encoder_model.onnx";
+/** Where the weights of a larger ONNX file are, beside it. */
+const ONNX_DATA = ["_data", ".data"];
 const MAX_SHARDS = 1000;
 
 /** Whether there is something to download; where nobody can tell, `true`. */
@@ -61,6 +75,7 @@ export async function resolve(
   source: Exclude<PlainSource, { kind: "files" }>,
   getText: GetText,
   exists: Exists = async () => true,
+  onnx: string | null = null,
 ): Promise<Resolution> {
   switch (source.kind) {
     case "name":
@@ -68,7 +83,7 @@ export async function resolve(
     case "listed":
       return listed(source);
     case "url":
-      return byUrl(source.url, getText, exists);
+      return byUrl(source.url, getText, exists, onnx);
   }
 }
 
@@ -120,19 +135,37 @@ function listed(source: Extract<PlainSource, { kind: "listed" }>): Resolution {
   return { name: source.name, files, optional: [] };
 }
 
-async function byUrl(url: string, getText: GetText, exists: Exists): Promise<Resolution> {
+async function byUrl(url: string, getText: GetText, exists: Exists, onnx: string | null): Promise<Resolution> {
   const path = new URL(url).pathname;
   const plain = (file: string, at: string): Wanted => ({ model: null, file, urls: [at], size: null, sha256: null });
   if (SINGLE.test(path)) {
     const file = decodeURIComponent(path.slice(path.lastIndexOf("/") + 1));
     if (path.endsWith(".gguf")) return { name: file, files: [plain(file, url)], optional: [] };
+    if (path.endsWith(".onnx")) {
+      // Its tokenizer is beside it, or in the folder above a folder `onnx`.
+      const [above, inside] = path.split("/").at(-2) === "onnx" ? ["../", `onnx/${file}`] : ["./", file];
+      const found = inFolder(new URL(above, url).href, [], [inside], file);
+      return { ...found, files: [plain(inside, url)] };
+    }
     throw new FewbitError("bad_argument", `${url}: such weights need their config.json; give the URL of the folder, with a / at its end`);
   }
   const folder = url.endsWith("/") ? url : `${url}/`;
-  const at = (file: string): Wanted => plain(file, new URL(file, folder).href);
-  const weights = await weightsOf(folder, getText, exists);
   const name = decodeURIComponent(folder.split("/").at(-2) ?? "") || folder;
-  return { name, files: ["config.json", ...weights].map(at), optional: [...OPTIONAL.map(at), { ...at(LETTERS), unless: TOKENIZER }] };
+  const weights = onnx === null ? await weightsOf(folder, getText, exists) : [onnx];
+  return weights[0]?.endsWith(".onnx") ? inFolder(folder, [], weights, name) : inFolder(folder, ["config.json"], weights, name);
+}
+
+/** Weights and the files beside them, of which those `needed` must be there. */
+function inFolder(folder: string, needed: readonly string[], weights: readonly string[], name: string): Resolution {
+  const at = (file: string): Wanted => ({ model: null, file, urls: [new URL(file, folder).href], size: null, sha256: null });
+  const onnx = weights.filter((file) => file.endsWith(".onnx"));
+  const data = onnx.flatMap((file) => ONNX_DATA.map((ending) => file + ending));
+  const beside = ["config.json", ...OPTIONAL].filter((file) => !needed.includes(file));
+  return {
+    name,
+    files: [...needed, ...weights].map(at),
+    optional: [...data, ...beside].map(at).concat({ ...at(LETTERS), unless: TOKENIZER } as Optional),
+  };
 }
 
 /** The files of a folder's weights. */
@@ -148,6 +181,11 @@ async function weightsOf(folder: string, getText: GetText, exists: Exists): Prom
   if (pickled) return pickled;
   for (const single of [PYTORCH, CTRANSLATE2]) {
     if (await exists(new URL(single, folder).href)) return [single];
+  }
+  for (const file of ONNX) {
+    if (!(await exists(new URL(file, folder).href))) continue;
+    const encoder = file.replace(DECODER, ENCODER);
+    return encoder !== file && (await exists(new URL(encoder, folder).href)) ? [file, encoder] : [file];
   }
   // What is missing is named by what most folders have.
   return [SAFETENSORS];

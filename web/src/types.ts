@@ -88,6 +88,27 @@ export interface LoadOptions {
   readonly variant?: Variant;
   /** Headers for model downloads, such as `Authorization` for a gated repository. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Takes the model's ONNX files even where it has others, and what is known of them beforehand. */
+  readonly onnx?: OnnxOptions;
+}
+
+/**
+ * What is known beforehand of a model that comes as an ONNX file.
+ *
+ * @example
+ * await load("https://example.org/models/minilm/", { onnx: { file: "onnx/model_quantized.onnx" } });
+ * await load(file, { onnx: { sizes: { batch_size: 1 } } });
+ */
+export interface OnnxOptions {
+  /** Which of a folder's ONNX files is the model, by its path in the folder. */
+  readonly file?: string;
+  /** Sizes for the file's named dimensions; the others are those of each run's inputs. */
+  readonly sizes?: Readonly<Record<string, number>>;
+  /**
+   * Inputs that are the same in every run, and are not given again. Where the numbers in an input decide a shape, loading
+   * without them fails with `unsupported`, and `details.inputs` has those inputs' names as a JSON list.
+   */
+  readonly values?: Readonly<Record<string, TensorData>>;
 }
 
 /** The graphics adapter in use. */

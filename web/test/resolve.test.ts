@@ -106,6 +106,42 @@ describe("a model", () => {
   });
 });
 
+describe("ONNX files", () => {
+  const there = (...files: string[]) => async (url: string) => files.includes(url.replace("https://x.example/", ""));
+  const found = async (url: string, onnx: string | null, ...files: string[]) =>
+    resolve({ kind: "url", url: `https://x.example/${url}` }, site({}), there(...files), onnx);
+  const names = (wanted: readonly { file: string }[]): string[] => wanted.map(({ file }) => file);
+
+  it("of a folder are taken where it has no other weights, the whole model first", async () => {
+    expect(names((await found("m/", null, "m/onnx/model.onnx", "m/model.safetensors")).files)).toEqual(["config.json", "model.safetensors"]);
+    const { files, optional, name } = await found("m/", null, "m/onnx/model_quantized.onnx", "m/onnx/model.onnx");
+    expect([name, names(files)]).toEqual(["m", ["onnx/model.onnx"]]);
+    expect(names(optional)).toEqual(expect.arrayContaining(["onnx/model.onnx_data", "config.json", "tokenizer.json", "vocab.json"]));
+    expect(names((await found("m/", null, "m/model_quantized.onnx")).files)).toEqual(["model_quantized.onnx"]);
+  });
+
+  it("of an encoder-decoder are two", async () => {
+    const both = ["t5/onnx/decoder_model_merged.onnx", "t5/onnx/encoder_model.onnx"];
+    expect(names((await found("t5/", null, ...both)).files)).toEqual(["onnx/decoder_model_merged.onnx", "onnx/encoder_model.onnx"]);
+    expect(names((await found("llm/", null, "llm/onnx/decoder_model_merged.onnx")).files)).toEqual(["onnx/decoder_model_merged.onnx"]);
+  });
+
+  it("are taken before other weights where one is asked for", async () => {
+    const { files } = await found("m/", "onnx/model_q4.onnx", "m/model.safetensors");
+    expect(names(files)).toEqual(["onnx/model_q4.onnx"]);
+  });
+
+  it("by their own URL have what is beside them, or above the folder onnx", async () => {
+    const beside = await found("tagger/tagger.onnx?v=2", null);
+    expect(beside.files).toMatchObject([{ file: "tagger.onnx", urls: ["https://x.example/tagger/tagger.onnx?v=2"] }]);
+    const tokenizer = (of: typeof beside) => of.optional.find(({ file }) => file === "tokenizer.json")?.urls[0];
+    expect(tokenizer(beside)).toBe("https://x.example/tagger/tokenizer.json");
+    const inside = await found("m/onnx/model_q4.onnx", null);
+    expect(names(inside.files)).toEqual(["onnx/model_q4.onnx"]);
+    expect(tokenizer(inside)).toBe("https://x.example/m/tokenizer.json");
+  });
+});
+
 describe("what a caller gives", () => {
   const options = { baseUrl: "https://host.example/app" };
   it.each<[string, Parameters<typeof plainSource>[0], PlainSource]>([

@@ -8,6 +8,7 @@ import type { Backend, GenerateResult, ModelInfo, Score, TensorData, Token, Vari
 import { type AdapterFinding, findAdapter } from "./adapter.js";
 import { fetchFiles } from "./files.js";
 import { Media } from "./media.js";
+import { isOnnx, openOnnx } from "./onnx.js";
 import { loadRuntime, type LoadedRuntime, type NamedTensor, type Runtime, type RuntimeModel, variantsFor, type WasmFeatures, wasmFeatures } from "./runtime.js";
 import { type CallContext, type Handlers, macrotask, Turnstile } from "./server.js";
 import { answer, embed } from "./tasks.js";
@@ -94,7 +95,10 @@ export function createHandlers(): Handlers {
         context.emit({ phase: "upload", loaded: bytes, total });
         return !context.signal.aborted;
       };
-      const model = await telling(runtime, () => runtime.loadModel(files.sources, request, { upload }));
+      const opened = isOnnx(files.sources, options.onnx)
+        ? await openOnnx(files.sources, options.onnx, options.assetsUrl, context.signal)
+        : undefined;
+      const model = await telling(runtime, () => runtime.loadModel(files.sources, request, { upload }, opened));
       throwIfAborted(context.signal);
       const built = performance.now();
       const { tasks } = JSON.parse(model.info()) as RuntimeInfo;

@@ -20,7 +20,7 @@ export interface ModelFiles {
 /** Fetches what `source` names into the cache. */
 export async function fetchFiles(
   source: PlainSource,
-  options: Pick<PlainLoadOptions, "cache" | "headers">,
+  options: Pick<PlainLoadOptions, "cache" | "headers" | "onnx">,
   createHasher: () => Promise<Hasher>,
   signal: AbortSignal,
   onProgress: (progress: Progress) => void,
@@ -32,7 +32,7 @@ export async function fetchFiles(
   }
   const getText = (url: string): Promise<string | null> => fetchText(url, options.headers, signal);
   const exists = (url: string): Promise<boolean> => mayExist(url, options.headers, signal);
-  const resolution = await resolve(source, getText, exists);
+  const resolution = await resolve(source, getText, exists, options.onnx?.file ?? null);
   const store = await openStore(options.cache);
   const totals = new Totals([...resolution.files, ...resolution.optional], onProgress);
   const context: Omit<DownloadContext, "onProgress"> = {

@@ -64,7 +64,8 @@ export interface RuntimeGeneration {
 /** The module's exports. */
 export interface Runtime {
   readonly Sha256: new () => Hasher & { free(): void };
-  loadModel(files: readonly FileSource[], options: string, hooks: RuntimeHooks): Promise<RuntimeModel>;
+  /** `opened` is what another module made of files that this one does not read. */
+  loadModel(files: readonly FileSource[], options: string, hooks: RuntimeHooks, opened?: Uint8Array): Promise<RuntimeModel>;
   memoryBytes(): number;
   /** Where and why the module panicked; `undefined` if it did not. */
   lastPanic(): string | undefined;
