@@ -171,6 +171,19 @@ async fn give(session: &Session, input: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Gives a picture or sound to the picker `root`, and waits until the page has it: a picture is decoded first, and a click on
+/// the page's button before that only brings a hint.
+async fn pick(session: &mut Session, root: &str, path: &Path) -> Result<()> {
+    give(session, &format!("{root} input[type=file]"), path).await?;
+    let said = format!("{root} .drop-text");
+    let began = Instant::now();
+    while text(session, &said).await?.is_empty() {
+        ensure!(began.elapsed() < LIMIT, "{root} does not take the file");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
 async fn click(session: &Session, what: &str) -> Result<()> {
     let element = session.client().find(Locator::Css(what)).await?;
     Ok(element.click().await?)
@@ -287,7 +300,7 @@ async fn a_model_for_something_else_is_told_so() -> Result<()> {
             "{}: {hint}",
             browser.name()
         );
-        give(&session, "#sound input[type=file]", &media("stereo.wav")?).await?;
+        pick(&mut session, "#sound", &media("stereo.wav")?).await?;
         click(&session, "#run").await?;
         let told = until(&mut session, &["ready"]).await?;
         let notice = text(&mut session, "#notice").await?;
@@ -311,7 +324,7 @@ async fn a_model_for_something_else_is_told_so() -> Result<()> {
 struct Task {
     page: &'static str,
     model: PathBuf,
-    /// The field that takes a file, and the file.
+    /// The picker that takes a file, and the file.
     file: Option<(&'static str, PathBuf)>,
     /// Values of fields.
     fields: Vec<(&'static str, &'static str)>,
@@ -358,7 +371,7 @@ fn tasks(site: &Site) -> Result<Vec<Task>> {
                 "vit",
                 &[(preprocessor, pixels("ViTImageProcessor", square))],
             )?,
-            file: Some(("#picture input[type=file]", media("rgb.png")?)),
+            file: Some(("#picture", media("rgb.png")?)),
             fields: vec![("top", "10")],
             expected: SCORES,
             shown: BARS,
@@ -366,7 +379,7 @@ fn tasks(site: &Site) -> Result<Vec<Task>> {
         Task {
             page: "/detect.html?threshold=0.12",
             model: site.model("detr", &[(preprocessor, pixels("DetrImageProcessor", edges))])?,
-            file: Some(("#picture input[type=file]", media("rgb.png")?)),
+            file: Some(("#picture", media("rgb.png")?)),
             fields: vec![],
             expected: "return result.filter(({ score }) => score >= 0.12).map(({ label, box }) => {
                 const { xmin, ymin, xmax, ymax } = box;
@@ -382,7 +395,7 @@ fn tasks(site: &Site) -> Result<Vec<Task>> {
         Task {
             page: "/zero-shot.html?",
             model: site.model("clip", &[(preprocessor, crop), ("tokenizer.json", tokenizer(299))])?,
-            file: Some(("#picture input[type=file]", media("rgb.png")?)),
+            file: Some(("#picture", media("rgb.png")?)),
             fields: vec![
                 ("labels-image", "w5 w9\nw17\nw100 w3"),
                 ("template-image", "w8 {} w2"),
@@ -396,7 +409,7 @@ fn tasks(site: &Site) -> Result<Vec<Task>> {
                 "clap",
                 &[(preprocessor, features), ("tokenizer.json", tokenizer(299))],
             )?,
-            file: Some(("#sound input[type=file]", media("stereo.wav")?)),
+            file: Some(("#sound", media("stereo.wav")?)),
             fields: vec![
                 ("labels-audio", "w5 w9\nw17\nw100 w3"),
                 ("template-audio", "w8 {} w2"),
@@ -423,7 +436,7 @@ fn tasks(site: &Site) -> Result<Vec<Task>> {
         Task {
             page: "/transcribe.html?",
             model: site.model("wav2vec2", &[(preprocessor, samples), ("vocab.json", letters)])?,
-            file: Some(("#sound input[type=file]", noise(site)?)),
+            file: Some(("#sound", noise(site)?)),
             fields: vec![],
             expected: "return result.segments.length > 0 ? result.segments.map(({ text }) => text.trim()) : [result.text.trim()];",
             shown: "const parts = [...document.querySelectorAll('.part span:last-child')].map((part) => part.innerText.trim());
@@ -448,8 +461,8 @@ async fn each_task_shows_its_answer() -> Result<()> {
             visit_with(&mut session, &site, browser, task.page, &task.model)
                 .await
                 .with_context(|| what.clone())?;
-            if let Some((field, file)) = &task.file {
-                give(&session, field, file).await?;
+            if let Some((picker, file)) = &task.file {
+                pick(&mut session, picker, file).await?;
             }
             for (field, value) in &task.fields {
                 let set = "document.getElementById(arguments[0]).value = arguments[1]";
