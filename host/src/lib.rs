@@ -8,8 +8,12 @@ pub mod browser;
 pub mod cli;
 #[cfg(feature = "native")]
 pub mod conformance;
+#[cfg(feature = "native")]
+pub mod convert;
 #[cfg(feature = "media")]
 pub mod input;
+#[cfg(feature = "native")]
+pub mod inspect;
 pub mod job;
 #[cfg(feature = "native")]
 pub mod native;
@@ -19,5 +23,7 @@ pub mod serve;
 pub mod speech;
 pub mod store;
 pub mod target;
+#[cfg(feature = "runners")]
+pub mod verified;
 #[cfg(feature = "runners")]
 pub mod verify;

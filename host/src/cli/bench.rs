@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-#[cfg(feature = "results")]
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::kept::Kept;
 use super::launch::{self, LoadArgs, Loaded, Status};
 use super::{measured, verify};
 use crate::job::{
@@ -21,7 +20,8 @@ use crate::verify::{Findings, Reference};
 /// Measure a model on targets: load, compile, prefill, decode, time to first token.
 ///
 /// A target first has to pass the model's reference; one that does not gets no times. Every repeat has another beginning,
-/// so that no cached prefix helps. Rows go to the results (`fewbit query "FROM results"`).
+/// so that no cached prefix helps. Rows go to the results (`fewbit query "FROM results"`). The model's files must have been
+/// verified (`fewbit models verify`) and not have changed since; a manifest's are by their sums.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// A name from `fewbit models list`, a folder or a file.
@@ -80,8 +80,9 @@ impl Bench {
                 Some(entry) if entry.task == "embed" => Task::Embed,
                 _ => Task::Generate,
             });
+        let results = Kept::open(self.no_results).await?;
+        results.require_verified(&files, &self.model).await?;
         let pages = launch::pages_for(&self.target, &store).await?;
-        let results = Kept::open(&self).await?;
         let run = measured::run("bench");
         let mut all_pass = true;
         for &target in &self.target {
@@ -395,73 +396,6 @@ fn print(cell: &Cell) {
             m.samples.len(),
         );
     }
-}
-
-/// Where rows go: the results of this process, which others reach through it meanwhile, or of the process that has them.
-#[cfg(feature = "results")]
-struct Kept {
-    results: Option<std::sync::Arc<crate::results::Results>>,
-    _serving: Option<(crate::results::Announcement, crate::serve::Running)>,
-}
-
-#[cfg(feature = "results")]
-impl Kept {
-    async fn open(bench: &Bench) -> anyhow::Result<Kept> {
-        use crate::results::{Announcement, Results, default_path};
-        if bench.no_results {
-            return Ok(Kept {
-                results: None,
-                _serving: None,
-            });
-        }
-        let path = default_path()?;
-        let results = tokio::task::spawn_blocking(move || Results::open(&path))
-            .await?
-            .context("the results")?;
-        let serving = match results.own() {
-            Some(database) => {
-                let mut config = crate::serve::Config::new(Store::open()?);
-                config.queries = Some(database.clone());
-                let running = crate::serve::start(config).await?;
-                Some((Announcement::new(&database, &running)?, running))
-            }
-            None => None,
-        };
-        Ok(Kept {
-            results: Some(std::sync::Arc::new(results)),
-            _serving: serving,
-        })
-    }
-
-    async fn append(&self, run: &crate::results::record::Run, cell: Cell) {
-        let Some(results) = self.results.clone() else {
-            return;
-        };
-        let record = crate::results::record::Record {
-            run: run.clone(),
-            cells: vec![cell],
-        };
-        match tokio::task::spawn_blocking(move || results.append(&record)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => eprintln!("fewbit: the rows are not kept: {e}"),
-            Err(e) => eprintln!("fewbit: the rows are not kept: {e}"),
-        }
-    }
-}
-
-#[cfg(not(feature = "results"))]
-struct Kept;
-
-#[cfg(not(feature = "results"))]
-impl Kept {
-    async fn open(bench: &Bench) -> anyhow::Result<Kept> {
-        if !bench.no_results {
-            anyhow::bail!("this build keeps no results (feature `results`); add --no-results");
-        }
-        Ok(Kept)
-    }
-
-    async fn append(&self, _: &crate::results::record::Run, _: Cell) {}
 }
 
 #[cfg(test)]

@@ -6,10 +6,16 @@
 mod bench;
 #[cfg(feature = "native")]
 mod conformance;
+#[cfg(feature = "native")]
+mod convert;
 #[cfg(feature = "webdriver")]
 mod demo;
 #[cfg(feature = "webdriver")]
 mod doctor;
+#[cfg(feature = "native")]
+mod inspect;
+#[cfg(feature = "runners")]
+mod kept;
 #[cfg(feature = "runners")]
 mod launch;
 #[cfg(feature = "runners")]
@@ -47,6 +53,8 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Models(models::Models),
+    #[cfg(feature = "native")]
+    Convert(convert::Convert),
     #[cfg(feature = "media")]
     Preprocess(preprocess::Preprocess),
     #[cfg(feature = "runners")]
@@ -74,6 +82,8 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(command) => on_runtime(command.run()),
         Command::Models(command) => command.run(),
+        #[cfg(feature = "native")]
+        Command::Convert(command) => command.run(),
         #[cfg(feature = "media")]
         Command::Preprocess(command) => command.run(),
         #[cfg(feature = "runners")]

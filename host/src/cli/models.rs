@@ -39,6 +39,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at a model's files: format, sums, shapes against the configuration, NaN and infinities, the operators that each
+    /// target has, the memory it takes, licence and provenance. Exit code 1 where something does not hold.
+    #[cfg(feature = "native")]
+    Verify(super::inspect::Inspect),
     /// Print the folder of a model's files, or with no name the store's.
     Path {
         name: Option<String>,
@@ -83,6 +87,10 @@ fn row<'a>(store: &Store, model: &'a ModelEntry) -> Row<'a> {
 
 impl Models {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        #[cfg(feature = "native")]
+        if let Command::Verify(inspect) = self.command {
+            return inspect.run();
+        }
         let store = Store::open()?;
         let mut out = std::io::stdout().lock();
         match self.command {
@@ -125,6 +133,8 @@ impl Models {
                     }
                 }
             }
+            #[cfg(feature = "native")]
+            Command::Verify(_) => {}
             Command::Path { name, json } => {
                 let path = match name {
                     Some(name) => store.folder_of(store.entry(&name)?),

@@ -96,3 +96,49 @@ fn spinner(message: &str) -> ProgressBar {
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }
+
+/// Shows how far something is that goes through files: its name, and the bytes where they are known.
+#[cfg(feature = "native")]
+pub(crate) struct LookProgress {
+    bar: RefCell<Option<(String, ProgressBar)>>,
+}
+
+#[cfg(feature = "native")]
+impl LookProgress {
+    pub(crate) fn new() -> LookProgress {
+        LookProgress {
+            bar: RefCell::new(None),
+        }
+    }
+
+    pub(crate) fn on(&self, what: &str, done: u64, of: u64) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let mut bar = self.bar.borrow_mut();
+        let key = format!("{what} {of}");
+        if !matches!(&*bar, Some((known, _)) if *known == key) {
+            if let Some((_, old)) = bar.take() {
+                old.finish_and_clear();
+            }
+            let new = if of == 0 {
+                spinner(what)
+            } else {
+                byte_bar(what, of)
+            };
+            *bar = Some((key, new));
+        }
+        if let Some((_, bar)) = &*bar {
+            bar.set_position(done);
+        }
+    }
+}
+
+#[cfg(feature = "native")]
+impl Drop for LookProgress {
+    fn drop(&mut self) {
+        if let Some((_, bar)) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+}

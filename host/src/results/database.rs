@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::absent::absent;
 use super::record::{Cell, Measurement, Record, Run};
+use super::registry::{Conversion, Entry, Verification};
 use super::{ResultsError, migrate, sandbox};
 
 /// A query may take this long.
@@ -76,6 +77,27 @@ impl Database {
         };
         write(&mut connection).map_err(|e| ResultsError::Sql(e.to_string()))
     }
+
+    /// Writes an entry of the registry, all of it or nothing.
+    pub fn register(&self, entry: &Entry) -> Result<(), ResultsError> {
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let write = |connection: &mut Connection| -> duckdb::Result<()> {
+            let transaction = connection.transaction()?;
+            match entry {
+                Entry::Conversion(conversion) => insert_conversion(&transaction, conversion)?,
+                Entry::Verifications(verifications) => {
+                    for verification in verifications {
+                        insert_verification(&transaction, verification)?;
+                    }
+                }
+            }
+            transaction.commit()
+        };
+        write(&mut connection).map_err(|e| ResultsError::Sql(e.to_string()))
+    }
 }
 
 impl crate::serve::Queries for Database {
@@ -84,8 +106,14 @@ impl crate::serve::Queries for Database {
     }
 
     fn append(&self, rows: &Value) -> Result<(), String> {
-        let record: Record = serde_json::from_value(rows.clone()).map_err(|e| e.to_string())?;
-        Database::append(self, &record).map_err(|e| e.to_string())
+        let words = |e: ResultsError| e.to_string();
+        // A record has a run; an entry of the registry is named by what it is.
+        if rows.get("run").is_some() {
+            let record: Record = serde_json::from_value(rows.clone()).map_err(|e| e.to_string())?;
+            return Database::append(self, &record).map_err(words);
+        }
+        let entry: Entry = serde_json::from_value(rows.clone()).map_err(|e| e.to_string())?;
+        self.register(&entry).map_err(words)
     }
 }
 
@@ -115,6 +143,43 @@ fn insert_run(connection: &Connection, run: &Run) -> duckdb::Result<()> {
             run.cpu,
             run.cores,
             run.memory,
+        ],
+    )?;
+    Ok(())
+}
+
+fn insert_conversion(connection: &Connection, row: &Conversion) -> duckdb::Result<()> {
+    connection.execute(
+        "INSERT INTO conversions SELECT make_timestamptz(?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?",
+        params![
+            row.finished_us,
+            row.source,
+            row.source_sha256,
+            row.fewbit,
+            row.options,
+            row.result,
+            row.result_files,
+            row.result_sha256,
+            i64::try_from(row.result_bytes).unwrap_or(i64::MAX),
+            row.took_ms,
+            row.verification,
+        ],
+    )?;
+    Ok(())
+}
+
+fn insert_verification(connection: &Connection, row: &Verification) -> duckdb::Result<()> {
+    connection.execute(
+        "INSERT INTO verifications SELECT make_timestamptz(?), ?, ?, ?, ?, ?, ?, ?",
+        params![
+            row.verified_us,
+            row.path,
+            i64::try_from(row.bytes).unwrap_or(i64::MAX),
+            row.modified_us,
+            row.sha256,
+            row.fewbit,
+            row.holds,
+            row.findings,
         ],
     )?;
     Ok(())

@@ -28,6 +28,13 @@ pub(super) const MIGRATIONS: &[Migration] = &[
                INSERT INTO measurements SELECT * FROM old.measurements;
                INSERT INTO tensors SELECT * FROM old.tensors;",
     },
+    Migration {
+        schema: include_str!("migrations/0003.sql"),
+        copy: "INSERT INTO runs SELECT * FROM old.runs;
+               INSERT INTO cells SELECT * FROM old.cells;
+               INSERT INTO measurements SELECT * FROM old.measurements;
+               INSERT INTO tensors SELECT * FROM old.tensors;",
+    },
 ];
 
 /// Brings the file at `path` to the last of `migrations`, or makes it. The caller holds the lock.

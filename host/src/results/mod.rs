@@ -14,6 +14,8 @@ mod migrate;
 #[cfg(feature = "results")]
 mod owner;
 #[cfg(feature = "results")]
+pub mod registry;
+#[cfg(feature = "results")]
 mod sandbox;
 
 #[cfg(feature = "results")]

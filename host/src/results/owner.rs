@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::migrate::beside;
 use super::record::Record;
+use super::registry::Entry;
 use super::{Database, ResultsError};
 use crate::serve::{Running, TOKEN_HEADER};
 
@@ -91,6 +92,18 @@ impl Results {
             Results::Other(owner) => {
                 let rows =
                     serde_json::to_value(record).map_err(|e| ResultsError::Sql(e.to_string()))?;
+                owner.call("/api/results", &rows).map(|_| ())
+            }
+        }
+    }
+
+    /// Adds to the registry.
+    pub fn register(&self, entry: &Entry) -> Result<(), ResultsError> {
+        match self {
+            Results::Own(database) => database.register(entry),
+            Results::Other(owner) => {
+                let rows =
+                    serde_json::to_value(entry).map_err(|e| ResultsError::Sql(e.to_string()))?;
                 owner.call("/api/results", &rows).map(|_| ())
             }
         }

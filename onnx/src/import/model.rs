@@ -1,7 +1,7 @@
 //! A file that was opened, to be imported once or again for other sizes and values.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use fewbit_engine::format::{Checkpoint, TensorEntry};
@@ -93,6 +93,18 @@ impl OnnxFile {
     /// What goes in and out by name, and which operators there are.
     pub fn interface(&self) -> Interface {
         Interface::of(&self.graph)
+    }
+
+    /// The names of the inputs' dimensions that the file leaves open.
+    pub fn dimensions(&self) -> BTreeSet<String> {
+        let inputs = self.graph.input.iter();
+        let tensors = inputs.filter_map(|input| input.r#type.as_ref()?.tensor_type.as_ref());
+        let dims = tensors
+            .filter_map(|tensor| tensor.shape.as_ref())
+            .flat_map(|shape| &shape.dim);
+        dims.filter_map(|dim| dim.dim_param.clone())
+            .filter(|name| !name.is_empty())
+            .collect()
     }
 
     /// Makes the graph.
