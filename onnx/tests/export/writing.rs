@@ -132,7 +132,8 @@ fn more_than_one_file_holds_needs_another_beside_it() {
     );
     let mut go_on = |_| ControlFlow::Continue(());
     let mut out = Vec::new();
-    let written = prepared.write(&checkpoint(&[]), &mut out, None, &mut go_on);
+    let nothing = checkpoint(&[]);
+    let written = prepared.write(&nothing, &mut out, None, &mut go_on);
     let error = pollster::block_on(written).unwrap_err();
     assert!(
         matches!(error, ExportError::TooLarge(bytes) if bytes == 4 << 30),

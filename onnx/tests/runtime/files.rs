@@ -40,6 +40,22 @@ pub(crate) fn opened(model: &str) -> OpenModel {
     pollster::block_on(open(&ModelFiles::new(files), BuildOptions::default())).unwrap()
 }
 
+/// The GGUF model in a folder under `FEWBIT_TEST_MODELS`, if that is there.
+pub(crate) fn real_gguf(model: &str) -> Option<OpenModel> {
+    let folder = PathBuf::from(std::env::var_os("FEWBIT_TEST_MODELS")?).join(model);
+    let mut entries = std::fs::read_dir(folder).ok()?.flatten();
+    let path = entries.find_map(|entry| {
+        let path = entry.path();
+        path.extension()
+            .is_some_and(|end| end == "gguf")
+            .then_some(path)
+    })?;
+    let bytes = std::fs::read(path).unwrap();
+    let source: Rc<dyn ByteSource> = Rc::new(MemorySource::new("model.gguf", bytes));
+    let files = ModelFiles::new(vec![source]);
+    Some(pollster::block_on(open(&files, BuildOptions::default())).unwrap())
+}
+
 pub(crate) fn tensors(path: &Path) -> Vec<(String, Tensor)> {
     let bytes = std::fs::read(path).unwrap();
     let source: Rc<dyn ByteSource> = Rc::new(MemorySource::new("reference", bytes));

@@ -7,7 +7,9 @@ use fewbit_engine::model::ModelKind;
 use fewbit_engine::task::checkpoint::OpenModel;
 use fewbit_engine::tensor::{DataType, Tensor};
 
-use crate::files::{export, models, opened};
+use serde_json::Value;
+
+use crate::files::{export, models, opened, real_gguf};
 use crate::reference::{Named, Reference};
 use crate::{checker, reimport, run};
 
@@ -48,7 +50,12 @@ fn given(graph: &Graph, model: &OpenModel, reference: &Reference) -> Named {
     let mut given = Named::new();
     let ids = reference.inputs.get("input_ids");
     let defaults: Vec<(&str, i32)> = match &model.built.kind {
-        ModelKind::Feedforward(model) => model.defaults.clone(),
+        ModelKind::Feedforward(model) => {
+            let defaults = model.defaults.iter();
+            defaults
+                .map(|(name, fill)| (name.as_ref(), *fill))
+                .collect()
+        }
         _ => vec![("attention_mask", 1), ("token_type_ids", 0)],
     };
     for &id in &graph.inputs {
@@ -211,6 +218,50 @@ fn onnx_runtime_computes_the_references() {
         hold(&name, &model, &exported, &reference, &computes);
         println!("{name}: ONNX Runtime is within the tolerance");
     }
+}
+
+/// SmolLM2 out of its GGUF file, its Q4_1 and Q8_0 blocks in f32: ONNX Runtime continues as the reference does, wherever that
+/// is no matter of rounding.
+#[test]
+fn smollm2_goes_on_as_the_reference_does() {
+    let what = "smollm2_goes_on_as_the_reference_does";
+    let Some(model) = real_gguf("smollm2-135m-instruct") else {
+        println!("{what}: skipped: FEWBIT_TEST_MODELS names no folder with smollm2-135m-instruct");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let exported = Exported::new(&model, folder.path(), false);
+    checker::check(what, &exported.paths());
+    let Some(environment) = run::environment(what) else {
+        return;
+    };
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/references/smollm2-135m-instruct.json");
+    let prompts: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let list = |value: &Value| -> Vec<f64> {
+        let list = value.as_array().unwrap();
+        list.iter().map(|value| value.as_f64().unwrap()).collect()
+    };
+    let prompt = &prompts["continuations"][0];
+    let (before, after) = (list(&prompt["prompt_ids"]), list(&prompt["generated_ids"]));
+    let margins = list(&prompt["margins"]);
+    let ids: Vec<i32> = before.iter().chain(&after).map(|&id| id as i32).collect();
+    let ids = Tensor::from_i32(&[1, ids.len()], &ids).unwrap();
+    let computes = |file: &Path, given: &Named| run::run(environment, file, given);
+    let none = Named::new();
+    let logits = decoded(&model.built.graph, &ids, &none, &exported, &computes);
+    let vocabulary = logits.shape()[2];
+    let rows: Vec<&[f32]> = logits.as_f32().unwrap().chunks(vocabulary).collect();
+    let mut compared = 0;
+    for (at, (&expected, &margin)) in after.iter().zip(&margins).enumerate() {
+        let row = rows[before.len() - 1 + at];
+        let best = (0..vocabulary).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+        if margin > 0.05 {
+            assert_eq!(best, Some(expected as usize), "token {at}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 20, "{compared}");
 }
 
 #[test]
