@@ -24,11 +24,7 @@ impl NativeTarget {
     }
 
     /// The device, with so many threads (all of the machine's without a number) on the CPU.
-    pub(crate) fn device(
-        self,
-        policy: NumericPolicy,
-        threads: Option<usize>,
-    ) -> Option<Box<dyn Device>> {
+    pub fn device(self, policy: NumericPolicy, threads: Option<usize>) -> Option<Box<dyn Device>> {
         match self {
             NativeTarget::Cpu => {
                 let parallel: Rc<dyn Parallel> = match threads {

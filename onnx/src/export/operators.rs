@@ -4,7 +4,8 @@ use fewbit_engine::graph::{Node, Op};
 
 use super::writer::Writer;
 use super::{
-    ExportError, composites, elementwise, extensions, movement, products, reductions, states, windows,
+    ExportError, composites, elementwise, extensions, movement, products, reductions, states,
+    windows,
 };
 
 /// Writes one node.

@@ -2,9 +2,9 @@
 
 use super::form::{wire_enum, wire_listed, wire_struct};
 use crate::graph::op::{
-    Attention, Binary, Bitwise, Compare, Conv2d, CumulativeSum, Extension, Fused, LayerNormalization, Logical, Op,
-    Operand, Pad, PadMode, Pool2d, PoolKind, Reduce, ReduceKind, RotaryEmbedding, Scatter, Slice, Step,
-    Unary, Window,
+    Attention, Binary, Bitwise, Compare, Conv2d, CumulativeSum, Extension, Fused,
+    LayerNormalization, Logical, Op, Operand, Pad, PadMode, Pool2d, PoolKind, Reduce, ReduceKind,
+    RotaryEmbedding, Scatter, Slice, Step, Unary, Window,
 };
 
 wire_enum! { Op {
