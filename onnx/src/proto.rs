@@ -210,8 +210,6 @@ pub fn data_type_name(number: i32) -> String {
         18 => "float8e4m3fnuz",
         19 => "float8e5m2",
         20 => "float8e5m2fnuz",
-        21 => "uint4",
-        22 => "int4",
         23 => "float4e2m1",
         24 => "float8e8m0",
         25 => "uint2",
@@ -240,5 +238,7 @@ pub fn data_type_number(data_type: DataType) -> i32 {
         DataType::U32 => 12,
         DataType::U64 => 13,
         DataType::Bf16 => 16,
+        DataType::U4 => 21,
+        DataType::I4 => 22,
     }
 }

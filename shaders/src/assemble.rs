@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::expand::{Defines, ExpandError, expand};
 use crate::files::find;
 use crate::kernel::{
-    AttentionPath, Elementwise, Host, Indexing, InputType, Kernel, LinearPath, Normalization,
+    AttentionPath, Elementwise, Host, Indexing, InputType, Join, Kernel, LinearPath, Normalization,
     PadMode, Path, WeightFormat,
 };
 
@@ -230,6 +230,39 @@ impl Kernel {
                     .with("JOIN", join)
                     .with("FINISH", finish);
                 ("reduce.wgsl", *workgroup, defines)
+            }
+            Kernel::Scatter {
+                element,
+                join,
+                workgroup,
+            } => {
+                let joined = match (join, element) {
+                    (None, _) => "",
+                    (Some(Join::Add), _) => "r + v",
+                    (Some(Join::Mul), _) => "r * v",
+                    (Some(Join::Max), InputType::F32) => "greater(r, v)",
+                    (Some(Join::Min), InputType::F32) => "lesser(r, v)",
+                    (Some(Join::Max), _) => "max(r, v)",
+                    (Some(Join::Min), _) => "min(r, v)",
+                };
+                let defines = none
+                    .with("ELEMENT", element.wgsl())
+                    .flag("JOINED", join.is_some())
+                    .with("JOIN", joined);
+                ("scatter.wgsl", *workgroup, defines)
+            }
+            Kernel::TopK {
+                element,
+                largest,
+                workgroup,
+            } => {
+                let float = *element == InputType::F32;
+                let defines = none
+                    .with("ELEMENT", element.wgsl())
+                    .flag("FLOAT", float)
+                    .with("RANK", if float { "i32" } else { element.wgsl() })
+                    .with("BEFORE", if *largest { ">" } else { "<" });
+                ("top_k.wgsl", *workgroup, defines)
             }
             Kernel::Elementwise(elementwise) => {
                 let defines = none

@@ -47,6 +47,8 @@ files!(
     "reduce.wgsl",
     "reduce_workgroup.wgsl",
     "rotary_embedding.wgsl",
+    "scatter.wgsl",
+    "top_k.wgsl",
 );
 
 #[cfg(test)]

@@ -191,6 +191,19 @@ impl PadMode {
     pub const ALL: [PadMode; 3] = [PadMode::Constant, PadMode::Edge, PadMode::Reflection];
 }
 
+/// How a scattered element is joined with the one at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Join {
+    Add,
+    Mul,
+    Max,
+    Min,
+}
+
+impl Join {
+    pub const ALL: [Join; 4] = [Join::Add, Join::Mul, Join::Max, Join::Min];
+}
+
 /// How an element-wise kernel finds an input's element for output element `i`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Indexing {
@@ -284,6 +297,18 @@ pub enum Kernel {
     Reduce {
         kind: &'static str,
         element: InputType,
+        workgroup: u32,
+    },
+    /// Elements written to places given by index, or joined with what is there.
+    Scatter {
+        element: InputType,
+        join: Option<Join>,
+        workgroup: u32,
+    },
+    /// The places of the greatest elements along an axis, or of the least.
+    TopK {
+        element: InputType,
+        largest: bool,
         workgroup: u32,
     },
     Elementwise(Elementwise),

@@ -26,6 +26,6 @@ mod kernel;
 pub use assemble::{Access, Binding, Shader};
 pub use expand::ExpandError;
 pub use kernel::{
-    Attention, AttentionPath, Elementwise, Host, Indexing, InputType, Kernel, Linear, LinearPath,
-    Normalization, Normalize, PadMode, Path, WeightFormat,
+    Attention, AttentionPath, Elementwise, Host, Indexing, InputType, Join, Kernel, Linear,
+    LinearPath, Normalization, Normalize, PadMode, Path, WeightFormat,
 };

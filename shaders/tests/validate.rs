@@ -1,8 +1,8 @@
 //! Every variant is valid WGSL, by naga's front end and validator, with no more than its features.
 
 use fewbit_shaders::{
-    Attention, AttentionPath, Elementwise, Host, Indexing, InputType, Kernel, Linear, LinearPath,
-    Normalization, Normalize, PadMode, Path, WeightFormat,
+    Attention, AttentionPath, Elementwise, Host, Indexing, InputType, Join, Kernel, Linear,
+    LinearPath, Normalization, Normalize, PadMode, Path, WeightFormat,
 };
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
@@ -269,5 +269,25 @@ fn windows_padding_and_sums() {
             element,
             workgroup: 64,
         });
+    }
+}
+
+#[test]
+fn scattering_and_order() {
+    for element in [InputType::F32, InputType::I32, InputType::U32] {
+        for join in Join::ALL.map(Some).into_iter().chain([None]) {
+            check(&Kernel::Scatter {
+                element,
+                join,
+                workgroup: 64,
+            });
+        }
+        for largest in [false, true] {
+            check(&Kernel::TopK {
+                element,
+                largest,
+                workgroup: 64,
+            });
+        }
     }
 }

@@ -174,6 +174,8 @@ pub(super) fn infer(op: &Op, inputs: &[Described]) -> Result<Described, GraphErr
             check.count(1)?;
             Ok(Described::new(DataType::F32, inputs[0].shape.clone()))
         }
+        Op::ScatterNd(_) => check.scatter_nd(),
+        Op::Extension(extension) => check.extension(*extension),
     }
 }
 
@@ -283,11 +285,11 @@ impl Check<'_> {
         Ok(data_type)
     }
 
-    fn broadcast(&self, a: usize, b: usize) -> Result<Shape, GraphError> {
+    pub(super) fn broadcast(&self, a: usize, b: usize) -> Result<Shape, GraphError> {
         broadcast(self.op.name(), &self.inputs[a].shape, &self.inputs[b].shape)
     }
 
-    fn axes(&self, input: usize, axes: &[usize]) -> Result<(), GraphError> {
+    pub(super) fn axes(&self, input: usize, axes: &[usize]) -> Result<(), GraphError> {
         let rank = self.inputs[input].shape.len();
         let sorted = axes.windows(2).all(|pair| pair[0] < pair[1]);
         if sorted && axes.iter().all(|&axis| axis < rank) {
@@ -417,16 +419,7 @@ impl Check<'_> {
             }
             _ => self.plain(0)?,
         };
-        match self.inputs[1].element {
-            ElementType::Plain(DataType::I32 | DataType::I64 | DataType::U32) => {}
-            got => {
-                return Err(GraphError::Type {
-                    op: self.op.name(),
-                    got,
-                    wanted: "i32, u32 or i64 indices",
-                });
-            }
-        }
+        self.indices(1)?;
         let mut shape = self.inputs[0].shape[..axis].to_vec();
         shape.extend_from_slice(&self.inputs[1].shape);
         shape.extend_from_slice(&self.inputs[0].shape[axis + 1..]);

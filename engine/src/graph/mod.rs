@@ -10,6 +10,7 @@ mod builder;
 pub mod decompose;
 mod dim;
 mod error;
+mod extension;
 mod infer;
 pub mod memory;
 pub mod op;

@@ -126,6 +126,8 @@ impl Tensor {
             DataType::U64 => each::<u64>(bytes, |x| x as f64),
             DataType::U32 => each::<u32>(bytes, f64::from),
             DataType::U16 => each::<u16>(bytes, f64::from),
+            DataType::I4 => each::<u8>(bytes, |b| f64::from((b << 4) as i8 >> 4)),
+            DataType::U4 => each::<u8>(bytes, |b| f64::from(b & 15)),
             DataType::U8 | DataType::Bool => each::<u8>(bytes, f64::from),
         }
     }

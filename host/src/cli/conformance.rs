@@ -1,14 +1,15 @@
 //! `fewbit conformance`: cases that others wrote, run on a target.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
+use fewbit_native_backends::NativeTarget;
 use serde::Serialize;
 
-use crate::conformance::{Cases, Verdict, run};
+use crate::conformance::{Cases, Table, Verdict, run};
 use crate::job::Outcome;
 use crate::target::{NativeBackend, Target};
 
@@ -23,8 +24,9 @@ pub(crate) struct Conformance {
 enum Suite {
     /// ONNX's node cases: NAME/model.onnx with NAME/test_data_set_0/{input,output}_N.pb and NAME/tolerance.txt.
     ///
-    /// With --json one object: target; passed, failed, unsupported; cases, each with name, outcome (pass, mismatch,
-    /// error, unsupported), reason and operators.
+    /// With --json one object a target, each on a line: target; passed, failed, unsupported; cases, each with name, outcome
+    /// (pass, mismatch, error, unsupported, unavailable), reason, operators and, where it passed, how many nodes were left
+    /// for the target after all was computed that depends on nothing unknown.
     Onnx(Onnx),
 }
 
@@ -32,11 +34,14 @@ enum Suite {
 struct Onnx {
     /// A zip file or a folder of cases, or the folder of one.
     path: PathBuf,
-    /// Where to run; so far native:cpu.
-    #[arg(long, default_value = "native:cpu")]
-    target: Target,
+    /// Where to run, one after another: native:cpu, native:wgpu.
+    #[arg(long, default_value = "native:cpu", value_delimiter = ',')]
+    target: Vec<Target>,
     #[arg(long)]
     json: bool,
+    /// Write a table of operators and targets there, in Markdown.
+    #[arg(long)]
+    table: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -54,6 +59,7 @@ struct Row {
     outcome: Outcome,
     reason: Option<String>,
     operators: Vec<String>,
+    nodes: Option<usize>,
 }
 
 impl Conformance {
@@ -65,71 +71,81 @@ impl Conformance {
 
 impl Onnx {
     fn run(self) -> anyhow::Result<ExitCode> {
+        let mut table = Table::default();
+        let mut failed = 0;
+        for &target in &self.target {
+            let report = self.on(target, &mut table)?;
+            failed += report.failed;
+            let mut out = std::io::stdout().lock();
+            if self.json {
+                writeln!(out, "{}", serde_json::to_string(&report)?)?;
+            } else {
+                print(&mut out, &table, &report)?;
+            }
+        }
+        if let Some(path) = &self.table {
+            std::fs::write(path, table.markdown())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(match failed {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    }
+
+    fn on(&self, target: Target, table: &mut Table) -> anyhow::Result<Report> {
         let mut cases = Cases::open(&self.path)?;
+        table.begin(&target.to_string());
         let mut report = Report {
-            target: self.target,
+            target,
             passed: 0,
             failed: 0,
             unsupported: 0,
             cases: Vec::new(),
         };
         for name in cases.names() {
-            let verdict = match (self.target, cases.read(&name)) {
-                (Target::Native(NativeBackend::Cpu), Ok(case)) => run(case),
-                (target, Ok(_)) => Verdict {
-                    outcome: Outcome::Unsupported,
-                    reason: Some(format!("ONNX files are not run on {target} yet")),
-                    operators: Vec::new(),
-                },
-                (_, Err(error)) => Verdict {
-                    outcome: Outcome::Error,
-                    reason: Some(error.to_string()),
-                    operators: Vec::new(),
-                },
+            let without = |outcome, reason| Verdict {
+                outcome,
+                reason: Some(reason),
+                operators: Vec::new(),
+                nodes: None,
+            };
+            let verdict = match (target, cases.read(&name)) {
+                (Target::Native(backend), Ok(case)) => run(case, native(backend)),
+                (target, Ok(_)) => without(
+                    Outcome::Unsupported,
+                    format!("ONNX files are not run on {target} yet"),
+                ),
+                (_, Err(error)) => without(Outcome::Error, error.to_string()),
             };
             match verdict.outcome {
                 Outcome::Pass => report.passed += 1,
                 Outcome::Unsupported | Outcome::Unavailable => report.unsupported += 1,
                 Outcome::Mismatch | Outcome::Error => report.failed += 1,
             }
+            table.count(&verdict.operators, verdict.outcome);
             report.cases.push(Row {
                 name,
                 outcome: verdict.outcome,
                 reason: verdict.reason,
                 operators: verdict.operators,
+                nodes: verdict.nodes,
             });
         }
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            writeln!(out, "{}", serde_json::to_string(&report)?)?;
-        } else {
-            print(&mut out, &report)?;
-        }
-        Ok(match report.failed {
-            0 => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        })
+        Ok(report)
+    }
+}
+
+fn native(backend: NativeBackend) -> NativeTarget {
+    match backend {
+        NativeBackend::Cpu => NativeTarget::Cpu,
+        NativeBackend::Wgpu => NativeTarget::Wgpu,
     }
 }
 
 /// A table of operators, each counted in every case that has it; then what failed; then the sums.
-fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
-    let mut operators = BTreeMap::<&str, [usize; 3]>::new();
-    for row in &report.cases {
-        let column = match row.outcome {
-            Outcome::Pass => 0,
-            Outcome::Mismatch | Outcome::Error => 1,
-            Outcome::Unsupported | Outcome::Unavailable => 2,
-        };
-        for operator in &row.operators {
-            operators.entry(operator).or_default()[column] += 1;
-        }
-    }
-    let [name, passed, failed, unsupported] = ["operator", "passed", "failed", "unsupported"];
-    writeln!(out, "{name:<28}{passed:>8}{failed:>8}{unsupported:>13}")?;
-    for (name, [passed, failed, unsupported]) in &operators {
-        writeln!(out, "{name:<28}{passed:>8}{failed:>8}{unsupported:>13}")?;
-    }
+fn print(out: &mut impl Write, table: &Table, report: &Report) -> std::io::Result<()> {
+    write!(out, "{}", table.text())?;
     let failures = report
         .cases
         .iter()
@@ -138,12 +154,14 @@ fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
         let reason = row.reason.as_deref().unwrap_or_default();
         writeln!(out, "{}: {}: {reason}", row.name, row.outcome.name())?;
     }
+    let beforehand = report.cases.iter().filter(|row| row.nodes == Some(0));
     writeln!(
         out,
-        "{} on {}: {} passed, {} failed, {} unsupported",
+        "{} on {}: {} passed ({} of them computed while the model was read), {} failed, {} unsupported",
         report.cases.len(),
         report.target,
         report.passed,
+        beforehand.count(),
         report.failed,
         report.unsupported
     )

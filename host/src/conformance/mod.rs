@@ -1,13 +1,15 @@
 //! ONNX's node cases: one model of one or a few nodes each, with inputs and the outputs they must give.
 //!
-//! [`cases`] finds them in a folder or an archive, [`run`] runs one in this process.
+//! [`cases`] finds them in a folder or an archive, [`run`] runs one in this process, [`table`] counts them by operator.
 
 mod cases;
 mod compare;
 mod run;
+mod table;
 
 pub use cases::{Case, CaseError, Cases};
 pub use run::{Verdict, run};
+pub use table::Table;
 
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,20 @@
-//! One case on the engine's CPU back end, in this process.
+//! One case on one of the engine's own back ends, in this process.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use fewbit_engine::backend::cpu::kernels::Kernels;
-use fewbit_engine::backend::cpu::threads::Serial;
-use fewbit_engine::backend::cpu::{CpuDevice, CpuOptions};
 use fewbit_engine::backend::{BackendError, NumericPolicy};
+use fewbit_engine::graph::pass::prune;
 use fewbit_engine::graph::{Bindings, Graph};
 use fewbit_engine::session::{Session, SessionError};
 use fewbit_engine::tensor::Tensor;
 use fewbit_onnx::{
     ImportError, ImportOptions, Imported, Interface, import, interface, tensor_file,
 };
+
+use fewbit_native_backends::NativeTarget;
 
 use super::cases::Case;
 use super::compare::Tolerance;
@@ -35,10 +34,12 @@ pub struct Verdict {
     pub reason: Option<String>,
     /// The operators in the case's model.
     pub operators: Vec<String>,
+    /// Nodes that were left for the target; 0 where all was computed while the model was read.
+    pub nodes: Option<usize>,
 }
 
-/// Runs a case on `native:cpu` and compares every output with the expected one.
-pub fn run(case: Case) -> Verdict {
+/// Runs a case on a target and compares every output with the expected one.
+pub fn run(case: Case, target: NativeTarget) -> Verdict {
     let file = format!("{}/model.onnx", case.name);
     let model = case.files.get("model.onnx").map_or(&[][..], Vec::as_slice);
     let operators = match interface(model, &file) {
@@ -48,7 +49,7 @@ pub fn run(case: Case) -> Verdict {
     let (told, hear) = mpsc::channel();
     let work = std::thread::Builder::new().spawn(move || {
         // Nobody listens any more after the limit.
-        let _ = told.send(compute(&case, &file));
+        let _ = told.send(compute(&case, &file, target));
     });
     let result = match (work, hear.recv_timeout(MOST_TIME)) {
         (Err(error), _) => Err((Outcome::Error, format!("no thread: {error}"))),
@@ -68,15 +69,16 @@ type Failure = (Outcome, String);
 /// Reads input or output number so and so of a data set, if there is one.
 type Reader<'a> = dyn Fn(&str, usize) -> Result<Option<Tensor>, Failure> + 'a;
 
-fn verdict(operators: Vec<String>, result: Result<(), Failure>) -> Verdict {
-    let (outcome, reason) = match result {
-        Ok(()) => (Outcome::Pass, None),
-        Err((outcome, reason)) => (outcome, Some(reason)),
+fn verdict(operators: Vec<String>, result: Result<usize, Failure>) -> Verdict {
+    let (outcome, reason, nodes) = match result {
+        Ok(nodes) => (Outcome::Pass, None, Some(nodes)),
+        Err((outcome, reason)) => (outcome, Some(reason), None),
     };
     Verdict {
         outcome,
         reason,
         operators,
+        nodes,
     }
 }
 
@@ -91,6 +93,7 @@ fn of_import(error: &ImportError) -> Failure {
 fn of_session(error: &SessionError) -> Failure {
     let outcome = match error {
         SessionError::Backend(BackendError::Unsupported { .. }) => Outcome::Unsupported,
+        SessionError::Backend(BackendError::Unavailable(_)) => Outcome::Unavailable,
         _ => Outcome::Error,
     };
     (outcome, error.to_string())
@@ -100,25 +103,26 @@ fn wrong(message: impl ToString) -> Failure {
     (Outcome::Error, message.to_string())
 }
 
-fn compute(case: &Case, file: &str) -> Result<(), Failure> {
+/// How many nodes ran, where every output is the expected one.
+fn compute(case: &Case, file: &str, target: NativeTarget) -> Result<usize, Failure> {
     let tolerance = match case.files.get("tolerance.txt") {
         Some(text) => Tolerance::parse(&String::from_utf8_lossy(text)).map_err(wrong)?,
         None => Tolerance::default(),
     };
     let model = case.files.get("model.onnx").map_or(&[][..], Vec::as_slice);
     let interface = interface(model, file).map_err(|e| of_import(&e))?;
-    let mut sets = 0;
+    let (mut sets, mut nodes) = (0, 0);
     while case
         .files
         .keys()
         .any(|name| name.starts_with(&folder(sets)))
     {
-        data_set(case, sets, model, file, &interface, tolerance)?;
+        nodes = data_set(case, sets, (model, file), &interface, tolerance, target)?;
         sets += 1;
     }
     match sets {
         0 => Err(wrong("there is no test_data_set_0")),
-        _ => Ok(()),
+        _ => Ok(nodes),
     }
 }
 
@@ -129,11 +133,11 @@ fn folder(set: usize) -> String {
 fn data_set(
     case: &Case,
     set: usize,
-    model: &[u8],
-    file: &str,
+    (model, file): (&[u8], &str),
     interface: &Interface,
     tolerance: Tolerance,
-) -> Result<(), Failure> {
+    target: NativeTarget,
+) -> Result<usize, Failure> {
     let read = |kind: &str, at: usize| -> Result<Option<Tensor>, Failure> {
         let name = format!("{}{kind}_{at}.pb", folder(set));
         let Some(bytes) = case.files.get(&name) else {
@@ -165,13 +169,14 @@ fn data_set(
     }
     let bindings = bindings(&imported.graph, &inputs);
     small(&imported.graph, &bindings)?;
-    let got = outputs(imported, &bindings, &given, &names)?;
+    let nodes = prune(&imported.graph).nodes.len();
+    let got = outputs(imported, &bindings, &given, &names, target)?;
     for ((name, got), expected) in names.iter().zip(&got).zip(&expected) {
         if let Some(difference) = tolerance.difference(got, expected) {
             return Err((Outcome::Mismatch, format!("{name}: {difference}")));
         }
     }
-    Ok(())
+    Ok(nodes)
 }
 
 /// The graph; inputs whose numbers decide a shape are given their values beforehand.
@@ -242,12 +247,12 @@ fn outputs(
     bindings: &Bindings,
     inputs: &[(&str, &Tensor)],
     names: &[&str],
+    target: NativeTarget,
 ) -> Result<Vec<Tensor>, Failure> {
-    let device = Box::new(CpuDevice::new(CpuOptions {
-        policy: NumericPolicy::default(),
-        kernels: Kernels::best(),
-        parallel: Rc::new(Serial),
-    }));
+    let Some(device) = target.device(NumericPolicy::default(), Some(1)) else {
+        let reason = format!("native:{} is not built in", target.name());
+        return Err((Outcome::Unavailable, reason));
+    };
     let mut go_on = |_| ControlFlow::Continue(());
     let session = Session::open(device, imported.graph, imported.source, &mut go_on);
     let mut session = pollster::block_on(session).map_err(|e| of_session(&e))?;

@@ -11,7 +11,9 @@ use fewbit_onnx::proto::{
 };
 use prost::Message;
 
-use super::{Cases, run};
+use fewbit_native_backends::NativeTarget;
+
+use super::{Cases, Table, run};
 use crate::job::Outcome;
 
 fn value(name: &str) -> ValueInfoProto {
@@ -96,7 +98,12 @@ fn files() -> Vec<(String, Vec<u8>)> {
 fn outcomes(path: &Path) -> BTreeMap<String, Outcome> {
     let mut cases = Cases::open(path).unwrap();
     let names = cases.names();
-    let run = |name: String| (name.clone(), run(cases.read(&name).unwrap()).outcome);
+    let run = |name: String| {
+        (
+            name.clone(),
+            run(cases.read(&name).unwrap(), NativeTarget::Cpu).outcome,
+        )
+    };
     names.into_iter().map(run).collect()
 }
 
@@ -152,7 +159,7 @@ fn none_of_onnxs_own_cases_is_wrong() {
     let names = cases.names();
     let all = names.len();
     for name in names {
-        let verdict = run(cases.read(&name).unwrap());
+        let verdict = run(cases.read(&name).unwrap(), NativeTarget::Cpu);
         match verdict.outcome {
             Outcome::Pass => passed += 1,
             Outcome::Unsupported => {}
@@ -162,4 +169,24 @@ fn none_of_onnxs_own_cases_is_wrong() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // What was imported once still is.
     assert!(passed * 100 >= all * 78, "{passed} of {all}");
+}
+
+#[test]
+fn a_table_counts_by_operator_and_target() {
+    let mut table = Table::default();
+    table.begin("native:cpu");
+    table.count(&["Add".to_owned(), "Mul".to_owned()], Outcome::Pass);
+    table.count(&["Add".to_owned()], Outcome::Unsupported);
+    table.begin("native:wgpu");
+    table.count(&["Add".to_owned()], Outcome::Mismatch);
+    let page = table.markdown();
+    for line in [
+        "| operator | native:cpu | native:wgpu |",
+        "| Add | 1 of 2 | 0 of 1, 1 failed |",
+        "| Mul | 1 of 1 | 0 of 0 |",
+        "| **all cases** | 1 of 2 | 0 of 1, 1 failed |",
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line} in {page}");
+    }
+    assert!(table.text().contains("Add"));
 }

@@ -20,10 +20,14 @@ pub enum DataType {
     U16,
     U8,
     Bool,
+    /// From −8 to 7, one a byte: its lower four bits.
+    I4,
+    /// From 0 to 15, one a byte: its lower four bits.
+    U4,
 }
 
 impl DataType {
-    pub const ALL: [DataType; 13] = [
+    pub const ALL: [DataType; 15] = [
         DataType::F64,
         DataType::F32,
         DataType::F16,
@@ -37,6 +41,8 @@ impl DataType {
         DataType::U16,
         DataType::U8,
         DataType::Bool,
+        DataType::I4,
+        DataType::U4,
     ];
 
     /// The type that [`DataType::name`] calls `name`.
@@ -52,7 +58,7 @@ impl DataType {
             DataType::F64 | DataType::I64 | DataType::U64 => 8,
             DataType::F32 | DataType::I32 | DataType::U32 => 4,
             DataType::F16 | DataType::Bf16 | DataType::I16 | DataType::U16 => 2,
-            DataType::I8 | DataType::U8 | DataType::Bool => 1,
+            DataType::I8 | DataType::U8 | DataType::I4 | DataType::U4 | DataType::Bool => 1,
         }
     }
 
@@ -78,6 +84,8 @@ impl DataType {
             DataType::U32 => "u32",
             DataType::U16 => "u16",
             DataType::U8 => "u8",
+            DataType::I4 => "i4",
+            DataType::U4 => "u4",
             DataType::Bool => "bool",
         }
     }

@@ -80,6 +80,8 @@ fn decode_plain(data_type: DataType, bytes: &[u8], out: &mut [f32]) {
         DataType::U32 => each(bytes, out, |b| u32::from_le_bytes(b) as f32),
         DataType::U16 => each(bytes, out, |b| f32::from(u16::from_le_bytes(b))),
         DataType::U8 => each(bytes, out, |[b]| f32::from(b)),
+        DataType::I4 => each(bytes, out, |[b]| f32::from((b << 4) as i8 >> 4)),
+        DataType::U4 => each(bytes, out, |[b]| f32::from(b & 15)),
         DataType::Bool => each(bytes, out, |[b]| f32::from(u8::from(b != 0))),
     }
 }

@@ -3,6 +3,7 @@
 mod composites;
 mod elementwise;
 mod error;
+mod extensions;
 mod file;
 mod movement;
 mod operators;

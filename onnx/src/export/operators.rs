@@ -4,7 +4,8 @@ use fewbit_engine::graph::{Node, Op};
 
 use super::writer::Writer;
 use super::{
-    ExportError, composites, elementwise, movement, products, reductions, states, windows,
+    ExportError, composites, elementwise, extensions, movement, products, reductions, states,
+    windows,
 };
 
 /// Writes one node.
@@ -32,6 +33,8 @@ pub(super) fn write(writer: &mut Writer<'_>, node: &Node) -> Result<(), ExportEr
         Op::Pad(pad) => movement::pad(writer, node, pad),
         Op::Expand { .. } => movement::expand(writer, node),
         Op::Gather { axis, decode } => movement::gather(writer, node, *axis, *decode),
+        Op::ScatterNd(scatter) => extensions::scatter_nd(writer, node, *scatter),
+        Op::Extension(extension) => extensions::extension(writer, node, *extension),
         Op::DequantizeBlocks => elementwise::dequantize(writer, node),
         Op::RotaryEmbedding(rotary) => composites::rotary_embedding(writer, node, *rotary),
         Op::Attention(attention) => composites::attention(writer, node, *attention),

@@ -27,6 +27,13 @@ const MOST_ELEMENTS: usize = match usize::BITS {
 /// Places are picked by a list of at most so many.
 pub(crate) const MOST_PLACES: usize = 1 << 20;
 
+/// No graph has more nodes, nor more bytes of constants that are not in the file.
+const MOST_NODES: usize = 1 << 21;
+const MOST_CONSTANTS: usize = 1 << 30;
+
+/// More steps of a loop than are spelled out one after another.
+pub(crate) const MOST_STEPS: usize = 1 << 12;
+
 /// Initializers up to so many bytes are constants of the graph, others its weights.
 pub(crate) const MOST_CONSTANT: usize = 1 << 12;
 
@@ -65,6 +72,9 @@ pub(crate) struct Context {
     pub(crate) positions: Option<usize>,
     /// Such tables with more rows, by what they were.
     pub(crate) longer: BTreeMap<ValueId, Value>,
+    /// Nodes and bytes of constants that were made: a small file must not make a large graph.
+    nodes: usize,
+    bytes: usize,
 }
 
 /// The type that values of an ONNX type have in a graph.
@@ -93,6 +103,7 @@ impl Context {
     /// A tensor as a constant; `bool` becomes u8 of 0 and 1.
     pub(crate) fn constant(&mut self, tensor: Tensor) -> Made {
         let data_type = tensor.data_type();
+        self.spend(0, tensor.bytes().len())?;
         let id = self.builder.constant(without_bool(tensor)?);
         Ok(Value { id, data_type })
     }
@@ -135,6 +146,16 @@ impl Context {
         })
     }
 
+    fn spend(&mut self, nodes: usize, bytes: usize) -> Result<(), Refusal> {
+        (self.nodes, self.bytes) = (self.nodes + nodes, self.bytes + bytes);
+        if self.nodes > MOST_NODES || self.bytes > MOST_CONSTANTS {
+            return unsupported(format!(
+                "a graph of more than {MOST_NODES} nodes or {MOST_CONSTANTS} bytes of constants"
+            ));
+        }
+        Ok(())
+    }
+
     /// The sizes of a value; what is computed with them stays in range, as no product of any of them is over
     /// [`MOST_ELEMENTS`].
     pub(crate) fn shape(&self, x: Value) -> Result<Vec<usize>, Refusal> {
@@ -159,6 +180,7 @@ impl Context {
 
     /// Adds a node, or computes its result where everything it takes is known and the result is small.
     pub(crate) fn op(&mut self, op: Op, inputs: &[Value], data_type: DataType) -> Made {
+        self.spend(1, 0)?;
         let ids: Vec<ValueId> = inputs.iter().map(|x| x.id).collect();
         let constants: Option<Vec<Rc<Tensor>>> =
             ids.iter().map(|&id| self.builder.constant_of(id)).collect();
@@ -171,6 +193,7 @@ impl Context {
         {
             let views: Vec<_> = constants.iter().map(|t| t.as_ref().into()).collect();
             if let Ok(tensor) = reference::evaluate(&op, &views) {
+                self.spend(0, tensor.bytes().len())?;
                 let id = self.builder.constant(tensor);
                 return Ok(Value { id, data_type });
             }
@@ -246,6 +269,11 @@ impl Context {
         Ok(Value { id, data_type })
     }
 
+    pub(crate) fn zeros(&mut self, shape: &[usize], data_type: DataType) -> Made {
+        let zero = self.number(0.0, data_type)?;
+        self.expand(zero, shape)
+    }
+
     /// i64 constants.
     pub(crate) fn integers(&mut self, shape: &[usize], values: &[i64]) -> Made {
         self.constant(Tensor::from_i64(shape, values)?)
@@ -316,6 +344,11 @@ impl Context {
                 id: x.id,
                 data_type: to,
             }),
+            // What is out of range is undefined in ONNX; its own cases keep the lower bits.
+            (from, DataType::I4 | DataType::U4) if from.is_float() => {
+                let whole = self.cast(x, DataType::I32)?;
+                self.cast(whole, to)
+            }
             (_, to) => self.op(Op::Cast { to }, &[x], to),
         }
     }

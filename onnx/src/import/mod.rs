@@ -8,6 +8,7 @@
 mod blocks;
 pub(crate) mod bytes;
 mod context;
+mod control;
 mod decoder;
 mod error;
 mod interface;
@@ -43,11 +44,12 @@ use crate::proto::{
     GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type_name, data_type_of,
 };
 use context::{Context, MOST_CONSTANT, Value};
+use control::Ended;
 use error::Refusal;
 use model::{Stop, Stored, large_constant};
 use node::Node;
 use place::{Files, is_outside};
-use table::{DEFAULT_DOMAIN, Entry};
+use table::{DEFAULT_DOMAIN, Entry, Function};
 use walk::read_model;
 
 /// What is known beforehand of what a file leaves open.
@@ -133,10 +135,16 @@ fn domain_of(name: Option<&str>) -> &str {
     }
 }
 
-fn versions(model: &ModelProto) -> BTreeMap<&str, i64> {
+/// The version of each domain's operator set.
+type Versions = BTreeMap<String, i64>;
+
+fn versions(model: &ModelProto) -> Versions {
     let imports = model.opset_import.iter();
     imports
-        .map(|set| (domain_of(set.domain.as_deref()), set.version.unwrap_or(0)))
+        .map(|set| {
+            let domain = domain_of(set.domain.as_deref());
+            (domain.to_owned(), set.version.unwrap_or(0))
+        })
         .collect()
 }
 
@@ -151,28 +159,20 @@ fn called(node: &NodeProto, at: usize) -> String {
 /// The table's entry for every node, or all those that have none.
 fn entries(
     graph: &GraphProto,
-    versions: &BTreeMap<&str, i64>,
+    versions: &Versions,
     file: &str,
 ) -> Result<Vec<(&'static Entry, i64)>, ImportError> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for (at, node) in graph.node.iter().enumerate() {
-        let domain = domain_of(node.domain.as_deref());
-        let op_type = node.op_type.as_deref().unwrap_or_default();
-        let opset = versions.get(domain).copied();
-        let entry = match opset {
-            Some(opset) => table::find(domain, op_type, opset),
-            None => Err("the file does not say of which version".to_owned()),
-        };
-        let opset = opset.unwrap_or(0);
-        match entry {
-            Ok(entry) => found.push((entry, opset)),
-            Err(reason) => missing.push(UnsupportedOperator {
-                node: called(node, at),
-                op_type: op_type.to_owned(),
-                domain: domain.to_owned(),
-                opset,
-                reason,
-            }),
+        match entry_of(node, at, versions) {
+            Ok(entry) => found.push(entry),
+            Err(operator) => missing.push(operator),
+        }
+        for body in control::bodies(node) {
+            match entries(body, versions, file) {
+                Err(ImportError::Unsupported { operators, .. }) => missing.extend(operators),
+                other => _ = other?,
+            }
         }
     }
     if missing.is_empty() {
@@ -184,14 +184,59 @@ fn entries(
     })
 }
 
+/// The table's entry for a node, and the version of the operator set.
+fn entry_of(
+    node: &NodeProto,
+    at: usize,
+    versions: &Versions,
+) -> Result<(&'static Entry, i64), UnsupportedOperator> {
+    let domain = domain_of(node.domain.as_deref());
+    let op_type = node.op_type.as_deref().unwrap_or_default();
+    let opset = versions.get(domain).copied();
+    let entry = match opset {
+        Some(opset) => table::find(domain, op_type, opset),
+        None => Err("the file does not say of which version".to_owned()),
+    };
+    let opset = opset.unwrap_or(0);
+    match entry {
+        Ok(entry) => Ok((entry, opset)),
+        Err(reason) => Err(UnsupportedOperator {
+            node: called(node, at),
+            op_type: op_type.to_owned(),
+            domain: domain.to_owned(),
+            opset,
+            reason,
+        }),
+    }
+}
+
+/// A declared type and a shape in numbers.
+fn type_and_shape(info: &ValueInfoProto) -> Option<(DataType, Vec<usize>)> {
+    let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;
+    let sizes = tensor.shape.as_ref()?.dim.iter();
+    let sizes = sizes.map(|dim| usize::try_from(dim.dim_value?).ok());
+    Some((
+        data_type_of(tensor.elem_type?)?,
+        sizes.collect::<Option<_>>()?,
+    ))
+}
+
 struct Importer<'a> {
     file: &'a str,
     options: &'a ImportOptions,
     files: &'a Files,
+    versions: &'a Versions,
     context: Context,
     values: BTreeMap<&'a str, Value>,
     /// Of a decoder whose cache is in place: its inputs, and what the file's are of them.
     decoder: Option<(decoder::Inputs, &'a decoder::Roles)>,
+    /// What bodies of control flow have named, from the outermost in, and what had the names before.
+    scopes: Vec<BTreeMap<&'a str, Option<Value>>>,
+    /// The bodies whose initializers are read.
+    bodies: Vec<(&'a GraphProto, Vec<(&'a str, Value)>)>,
+    /// What stands before the names of a body's weights.
+    prefix: String,
+    left_to_write: usize,
 }
 
 impl<'a> Importer<'a> {
@@ -199,6 +244,7 @@ impl<'a> Importer<'a> {
         file: &'a str,
         options: &'a ImportOptions,
         files: &'a Files,
+        versions: &'a Versions,
         known: &RefCell<BTreeMap<String, Rc<Tensor>>>,
     ) -> Importer<'a> {
         let mut context = Context::default();
@@ -207,9 +253,14 @@ impl<'a> Importer<'a> {
             file,
             options,
             files,
+            versions,
             context,
             values: BTreeMap::new(),
             decoder: None,
+            scopes: Vec::new(),
+            bodies: Vec::new(),
+            prefix: String::new(),
+            left_to_write: control::MOST_WRITTEN_OUT,
         }
     }
 
@@ -240,6 +291,7 @@ impl<'a> Importer<'a> {
 
     /// A tensor of the file as a constant where it is small, else as a weight.
     fn initializer(&mut self, name: &str, proto: &TensorProto) -> Result<Value, ImportError> {
+        let name = &format!("{}{name}", self.prefix);
         let made = if is_outside(proto) {
             let place = self.files.place(proto)?;
             let fault = |e: TensorFault| self.tensor_fault(name, e.to_string());
@@ -395,8 +447,12 @@ impl<'a> Importer<'a> {
             let value = self.initializer(name, tensor)?;
             return Ok(self.define(name, value)?);
         }
-        let made = self.outputs_of(proto, entry, opset).map_err(|refusal| {
-            Stop::of(refusal, |refusal| self.refused(at, proto, opset, refusal))
+        let made = self.outputs_of(proto, entry, opset);
+        let made = made.map_err(|ended| match ended {
+            Ended::Refused(refusal) => {
+                Stop::of(refusal, |refusal| self.refused(at, proto, opset, refusal))
+            }
+            Ended::Inside(stop) => stop,
         })?;
         for (name, value) in proto.output.iter().zip(made) {
             if !name.is_empty() {
@@ -411,13 +467,14 @@ impl<'a> Importer<'a> {
         proto: &'a NodeProto,
         entry: &Entry,
         opset: i64,
-    ) -> Result<Vec<Value>, Refusal> {
+    ) -> Result<Vec<Value>, Ended> {
         let find = |name: &String| match self.values.get(name.as_str()) {
             _ if name.is_empty() => Ok(None),
             Some(value) => Ok(Some(*value)),
             None => error::wrong(format!("input {name} is made by nothing before it")),
         };
-        let inputs = proto.input.iter().map(find).collect::<Result<_, _>>()?;
+        let inputs = proto.input.iter().map(find);
+        let inputs = inputs.collect::<Result<_, Refusal>>()?;
         let mut node = Node::new(proto, inputs, opset);
         let wanted = node.first_type();
         let narrow = |t: &DataType| matches!(t, DataType::F16 | DataType::Bf16);
@@ -425,7 +482,10 @@ impl<'a> Importer<'a> {
         if entry.widened {
             node.map_inputs(|x| self.context.widened(x))?;
         }
-        let mut made = (entry.function)(&mut self.context, &node)?;
+        let mut made = match entry.function {
+            Function::Computed(function) => function(&mut self.context, &node)?,
+            Function::Control => self.control(proto, &node)?,
+        };
         node.all_seen()?;
         if let Some(wanted) = wanted {
             for value in made.iter_mut().filter(|v| v.data_type == DataType::F32) {
@@ -433,7 +493,7 @@ impl<'a> Importer<'a> {
             }
         }
         match (made.len()..node.outputs()).find(|&at| node.wants(at)) {
-            Some(at) => error::unsupported(format!("output {at}")),
+            Some(at) => Err(Refusal::Unsupported(format!("output {at}")).into()),
             None => Ok(made),
         }
     }
@@ -466,9 +526,14 @@ impl<'a> Importer<'a> {
         if name.is_empty() {
             return Err(self.value_fault(name, "a value without a name".to_owned()));
         }
-        match self.values.insert(name, value) {
-            None => Ok(()),
-            Some(_) => Err(self.value_fault(name, "two values have this name".to_owned())),
+        let before = self.values.insert(name, value);
+        let twice = match self.scopes.last_mut() {
+            Some(scope) => scope.insert(name, before).is_some(),
+            None => before.is_some(),
+        };
+        match twice {
+            false => Ok(()),
+            true => Err(self.value_fault(name, "two values have this name".to_owned())),
         }
     }
 

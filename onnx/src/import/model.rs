@@ -16,7 +16,9 @@ use super::error::Refusal;
 use super::place::{Files, TensorSource, is_outside};
 use super::table::Entry;
 use super::walk::read_model;
-use super::{ImportError, ImportOptions, Imported, Importer, Interface, entries, versions};
+use super::{
+    ImportError, ImportOptions, Imported, Importer, Interface, Versions, entries, versions,
+};
 use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
 use crate::rewrite::{rewrite, rewrite_quantized};
 
@@ -28,6 +30,7 @@ pub struct OnnxFile {
     pub(super) graph: GraphProto,
     /// The function of each node, and the version of the operator set that the file asks for.
     pub(super) entries: Vec<(&'static Entry, i64)>,
+    pub(super) versions: Versions,
     pub(super) files: Files,
     /// Weights that were read, because their numbers decide a shape.
     pub(super) known: RefCell<BTreeMap<String, Rc<Tensor>>>,
@@ -73,12 +76,14 @@ impl OnnxFile {
             });
         };
         let (mut graph, roles) = prepare(graph)?;
-        let entries = entries(&graph, &versions(&model), file.name())?;
+        let versions = versions(&model);
+        let entries = entries(&graph, &versions, file.name())?;
         let mut files = Files::new(file);
         files.settle(&mut graph, beside).await?;
         Ok(OnnxFile {
             graph,
             entries,
+            versions,
             files,
             known: RefCell::default(),
             roles,
@@ -124,7 +129,13 @@ impl OnnxFile {
     }
 
     fn try_import(&self, options: &ImportOptions) -> Result<Attempt, ImportError> {
-        let mut importer = Importer::new(self.name(), options, &self.files, &self.known);
+        let mut importer = Importer::new(
+            self.name(),
+            options,
+            &self.files,
+            &self.versions,
+            &self.known,
+        );
         match importer.graph(&self.graph, &self.entries) {
             Ok(()) => {}
             Err(Stop::Weight(name)) => return Ok(Attempt::Weight(name)),

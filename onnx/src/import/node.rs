@@ -138,6 +138,17 @@ impl<'a> Node<'a> {
         }
     }
 
+    pub(crate) fn words(&self, name: &str) -> Result<Option<Vec<String>>, Refusal> {
+        let Some(a) = self.attribute(name, 8)? else {
+            return Ok(None);
+        };
+        let words = a
+            .strings
+            .iter()
+            .map(|s| String::from_utf8_lossy(s).into_owned());
+        Ok(Some(words.collect()))
+    }
+
     pub(crate) fn tensor(&self, name: &str) -> Result<Option<Tensor>, Refusal> {
         let Some(attribute) = self.attribute(name, 4)? else {
             return Ok(None);

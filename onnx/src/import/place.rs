@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use fewbit_engine::source::{ByteSource, LocalFuture, SourceError};
 use fewbit_engine::task::checkpoint::ModelFiles;
-use fewbit_engine::tensor::{ElementType, Tensor};
+use fewbit_engine::tensor::{DataType, ElementType, Tensor};
 
 use super::ImportError;
 use super::tensor::shape_of;
@@ -60,7 +60,7 @@ impl Files {
             self.find(tensor, beside)?;
             let range = self.range(tensor)?;
             let stays = data_type_of(tensor.data_type.unwrap_or(0))
-                .is_some_and(|data_type| data_type != fewbit_engine::tensor::DataType::Bool);
+                .is_some_and(|t| !matches!(t, DataType::Bool | DataType::I4 | DataType::U4));
             if stays && range.bytes > LARGE {
                 self.place(tensor)?;
                 continue;
@@ -212,6 +212,9 @@ fn collect<'a>(graph: &'a mut GraphProto, tensors: &mut Vec<&'a mut TensorProto>
     tensors.extend(graph.initializer.iter_mut());
     for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
         tensors.extend(&mut attribute.t);
+        if let Some(body) = &mut attribute.g {
+            collect(body, tensors);
+        }
     }
 }
 

@@ -6,7 +6,14 @@ use super::node::Node;
 use super::operators;
 
 /// What makes a node's outputs of its inputs, in order.
-pub(crate) type Function = fn(&mut Context, &Node<'_>) -> Result<Vec<Value>, Refusal>;
+pub(crate) type Computed = fn(&mut Context, &Node<'_>) -> Result<Vec<Value>, Refusal>;
+
+#[derive(Clone, Copy)]
+pub(crate) enum Function {
+    Computed(Computed),
+    /// With graphs in its attributes: [`super::control`].
+    Control,
+}
 
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
@@ -19,16 +26,25 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) const fn new(op_type: &'static str, since: i64, function: Function) -> Entry {
+    pub(crate) const fn new(op_type: &'static str, since: i64, function: Computed) -> Entry {
         Entry {
             op_type,
             since,
-            function,
+            function: Function::Computed(function),
             widened: false,
         }
     }
 
-    pub(crate) const fn widened(op_type: &'static str, since: i64, function: Function) -> Entry {
+    pub(crate) const fn control(op_type: &'static str, since: i64) -> Entry {
+        Entry {
+            op_type,
+            since,
+            function: Function::Control,
+            widened: false,
+        }
+    }
+
+    pub(crate) const fn widened(op_type: &'static str, since: i64, function: Computed) -> Entry {
         Entry {
             widened: true,
             ..Entry::new(op_type, since, function)

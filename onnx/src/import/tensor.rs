@@ -44,8 +44,31 @@ pub fn read_tensor(proto: &TensorProto) -> Result<Tensor, TensorFault> {
             &typed
         }
     };
+    if matches!(data_type, DataType::I4 | DataType::U4) {
+        return two_a_byte(data_type, &shape, bytes);
+    }
     // The length is compared before anything of the shape's size is made.
     Tensor::from_bytes(data_type, &shape, bytes).map_err(|e| TensorFault::Wrong(e.to_string()))
+}
+
+/// Elements of four bits: the first of two in a byte's lower half.
+fn two_a_byte(data_type: DataType, shape: &[usize], bytes: &[u8]) -> Result<Tensor, TensorFault> {
+    let count = shape
+        .iter()
+        .try_fold(1usize, |n, &size| n.checked_mul(size));
+    let count = count.filter(|count| count.div_ceil(2) == bytes.len());
+    let Some(count) = count else {
+        let reason = format!("{} bytes for elements of four bits, {shape:?}", bytes.len());
+        return Err(TensorFault::Wrong(reason));
+    };
+    let mut apart: Vec<u8> = bytes.iter().flat_map(|b| [b & 15, b >> 4]).collect();
+    apart.truncate(count);
+    if data_type == DataType::I4 {
+        for element in &mut apart {
+            *element = ((*element << 4) as i8 >> 4) as u8;
+        }
+    }
+    Tensor::from_bytes(data_type, shape, &apart).map_err(|e| TensorFault::Wrong(e.to_string()))
 }
 
 /// The bytes of elements that are given as numbers ("TensorProto" in the schema: which field has which type).
@@ -64,7 +87,8 @@ fn typed_bytes(proto: &TensorProto, data_type: DataType) -> Vec<u8> {
         DataType::I16 => each(small, |v| (v as i16).to_le_bytes()),
         DataType::U16 => each(small, |v| (v as u16).to_le_bytes()),
         DataType::I8 => each(small, |v| (v as i8).to_le_bytes()),
-        DataType::U8 => each(small, |v| (v as u8).to_le_bytes()),
+        // A byte of two elements is one number.
+        DataType::U8 | DataType::I4 | DataType::U4 => each(small, |v| (v as u8).to_le_bytes()),
         DataType::Bool => each(small, |v| [u8::from(v != 0)]),
         // The bits of the 16-bit float in the lower half.
         DataType::F16 => each(small, |v| f16::from_bits(v as u16).to_le_bytes()),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use fewbit_engine::backend::cpu::reference::{View, evaluate};
 use fewbit_engine::graph::op::{
-    Binary, Compare, Conv2d, CumulativeSum, LayerNormalization, Logical, Pad, PadMode, Pool2d,
-    PoolKind, Reduce, ReduceKind, Slice, Unary, Window,
+    Binary, Bitwise, Compare, Conv2d, CumulativeSum, Extension, LayerNormalization, Logical, Pad,
+    PadMode, Pool2d, PoolKind, Reduce, ReduceKind, Scatter, Slice, Unary, Window,
 };
 use fewbit_engine::graph::{Dim, Op};
 use fewbit_engine::tensor::{DataType, Tensor};
@@ -255,6 +255,23 @@ fn compute(node: &NodeProto, values: &Named) -> Tensor {
                 all(),
             )
         }
+        "ScatterND" => {
+            let reduction = attribute(node, "reduction", AttributeType::String);
+            let scatter = match reduction.s.clone().unwrap().as_slice() {
+                b"none" => Scatter::Replace,
+                b"add" => Scatter::Add,
+                b"mul" => Scatter::Mul,
+                b"max" => Scatter::Max,
+                b"min" => Scatter::Min,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(given(1).data_type(), DataType::I64);
+            apply(Op::ScatterNd(scatter), all())
+        }
+        "Atan" => apply(Op::Extension(Extension::Atan), all()),
+        "BitwiseAnd" => apply(Op::Extension(Extension::Bitwise(Bitwise::And)), all()),
+        "BitwiseOr" => apply(Op::Extension(Extension::Bitwise(Bitwise::Or)), all()),
+        "BitwiseXor" => apply(Op::Extension(Extension::Bitwise(Bitwise::Xor)), all()),
         other => panic!("{other} is not known here"),
     }
 }

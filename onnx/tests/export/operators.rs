@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use fewbit_engine::backend::cpu::reference::{View, evaluate_graph};
 use fewbit_engine::graph::op::{
-    Binary, Compare, Conv2d, CumulativeSum, LayerNormalization, Logical, Pad, PadMode, Pool2d,
-    PoolKind, Reduce, ReduceKind, RotaryEmbedding, Slice, Unary, Window,
+    Binary, Bitwise, Compare, Conv2d, CumulativeSum, Extension, LayerNormalization, Logical, Pad,
+    PadMode, Pool2d, PoolKind, Reduce, ReduceKind, RotaryEmbedding, Scatter, Slice, Unary, Window,
 };
 use fewbit_engine::graph::{Dim, Graph, GraphBuilder, Op};
 use fewbit_engine::tensor::{BlockFormat, DataType, ElementType, Tensor, encode};
@@ -297,5 +297,26 @@ fn weights_are_in_f32() {
             |tensor: &&fewbit_onnx::proto::TensorProto| tensor.name.as_deref() == Some(name);
         let found: Vec<_> = written.initializer.iter().filter(named).collect();
         assert!(found.len() == 1 && found[0].data_type == Some(1), "{name}");
+    }
+}
+
+#[test]
+fn scattering_and_extensions() {
+    let x = floats(&[4, 3]);
+    let places = integers(&[2, 1], &[2, 0]);
+    for scatter in [
+        Scatter::Replace,
+        Scatter::Add,
+        Scatter::Mul,
+        Scatter::Max,
+        Scatter::Min,
+    ] {
+        let inputs = [x.clone(), places.clone(), floats(&[2, 3])];
+        holds(Op::ScatterNd(scatter), &inputs);
+    }
+    holds(Op::Extension(Extension::Atan), std::slice::from_ref(&x));
+    for op in [Bitwise::And, Bitwise::Or, Bitwise::Xor] {
+        let (a, b) = (integers(&[3], &[-7, 6, 12]), integers(&[1], &[5]));
+        holds(Op::Extension(Extension::Bitwise(op)), &[a, b]);
     }
 }

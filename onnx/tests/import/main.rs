@@ -2,6 +2,7 @@
 //! exporter writes.
 
 mod cases;
+mod control;
 mod decoders;
 mod files;
 mod hostile;

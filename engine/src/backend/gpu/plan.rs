@@ -148,8 +148,10 @@ impl Plan {
                     input.shape
                 )));
             }
-            put(opened, &input.buffer, tensor, true)
-                .ok_or_else(|| fail("a value needs more than the GPU's 32 bits".to_owned()))?;
+            put(opened, &input.buffer, tensor).ok_or_else(|| BackendError::Unsupported {
+                op: format!("input {}", input.name),
+                reason: "a value needs more than the GPU's 32 bits".to_owned(),
+            })?;
         }
         Ok(())
     }
@@ -204,11 +206,11 @@ fn to_tensor(read: &Read, data: &[u8]) -> Result<Tensor, BackendError> {
 }
 
 /// Writes a host tensor into a buffer in the device's form.
-fn put(opened: &Opened, buffer: &wgpu::Buffer, tensor: &Tensor, exact: bool) -> Option<()> {
+fn put(opened: &Opened, buffer: &wgpu::Buffer, tensor: &Tensor) -> Option<()> {
     if same_bytes(tensor.data_type()) {
         opened.queue.write_buffer(buffer, 0, tensor.bytes());
     } else {
-        let words = to_device(tensor.data_type(), tensor.bytes(), exact)?;
+        let words = to_device(tensor.data_type(), tensor.bytes())?;
         opened
             .queue
             .write_buffer(buffer, 0, bytemuck::cast_slice(&words));
@@ -240,9 +242,9 @@ fn build(
         match content {
             Content::Constant(tensor) => {
                 let buffer = new("constant", 4 * tensor.elements() as u64);
-                put(opened, &buffer, &tensor, false).ok_or_else(|| BackendError::Unsupported {
+                put(opened, &buffer, &tensor).ok_or_else(|| BackendError::Unsupported {
                     op: "constant".to_owned(),
-                    reason: format!("{} on the GPU", tensor.data_type()),
+                    reason: format!("{} beyond the GPU's 32 bits", tensor.data_type()),
                 })?;
                 own.push(buffer);
             }

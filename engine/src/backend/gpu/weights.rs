@@ -203,7 +203,11 @@ impl Weight {
             Layout::Widened(data_type) => {
                 // Converted in pieces: such weights are small, but nothing says so.
                 for piece in bytes.chunks(data_type.bytes() << 16) {
-                    let words = to_device(data_type, piece, false).unwrap_or_default();
+                    let words = to_device(data_type, piece);
+                    let words = words.ok_or_else(|| BackendError::Unsupported {
+                        op: format!("weight {}", self.name),
+                        reason: format!("{data_type} beyond the GPU's 32 bits"),
+                    })?;
                     self.put(opened, bytemuck::cast_slice(&words))?;
                 }
                 Ok(())

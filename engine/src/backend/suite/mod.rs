@@ -7,6 +7,7 @@
 mod composites;
 mod draw;
 mod elementwise;
+mod extensions;
 mod movement;
 mod products;
 mod reductions;
@@ -64,6 +65,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(products::cases());
     cases.extend(windows::cases());
     cases.extend(composites::cases());
+    cases.extend(extensions::cases());
     cases
 }
 

@@ -4,12 +4,14 @@
 
 mod composite;
 mod elementwise;
+mod extension;
 mod movement;
 mod reduction;
 mod window;
 
 pub use composite::{Attention, RotaryEmbedding};
 pub use elementwise::{Binary, Compare, Fused, Logical, Operand, Step, Unary};
+pub use extension::{Bitwise, Extension, Scatter};
 pub use movement::{Pad, PadMode, Slice};
 pub use reduction::{CumulativeSum, LayerNormalization, Reduce, ReduceKind};
 pub use window::{Conv2d, Pool2d, PoolKind, Window};
@@ -30,11 +32,16 @@ pub enum Op {
     /// `a, b` (u8) → u8 of 0 and 1
     Logical(Logical),
     /// `x`, limited to `min..=max`
-    Clamp { min: f32, max: f32 },
+    Clamp {
+        min: f32,
+        max: f32,
+    },
     /// `condition` (u8), `a`, `b`
     Where,
     /// `x`
-    Cast { to: DataType },
+    Cast {
+        to: DataType,
+    },
     /// A chain of element-wise operators made into one by [`super::pass::fuse_elementwise`]; its inputs
     /// broadcast to the output's shape. f32 only.
     Fused(Fused),
@@ -43,7 +50,9 @@ pub enum Op {
     /// `x`
     Reduce(Reduce),
     /// `x`
-    Softmax { axis: usize },
+    Softmax {
+        axis: usize,
+    },
     /// `x`, then `scale` and `bias` as the attributes say, each of the shape of the axes
     LayerNormalization(LayerNormalization),
     /// `x`
@@ -63,26 +72,42 @@ pub enum Op {
 
     // --- moving elements ---
     /// `x`
-    Reshape { shape: Vec<Dim> },
+    Reshape {
+        shape: Vec<Dim>,
+    },
     /// `x`
-    Transpose { permutation: Vec<usize> },
+    Transpose {
+        permutation: Vec<usize>,
+    },
     /// any number of values
-    Concat { axis: usize },
+    Concat {
+        axis: usize,
+    },
     /// `x`
     Slice(Slice),
     /// `x`
     Pad(Pad),
     /// `x`
-    Expand { shape: Vec<Dim> },
+    Expand {
+        shape: Vec<Dim>,
+    },
     /// `x`, `indices` (i32 or i64) → `x`'s shape with `axis` replaced by the indices' shape. Negative
     /// indices count from the end, others are clamped into the axis (the spec's rule). On axis 0, `x` may
     /// be of a block format (rows are decoded to f32) or of f16/bf16 weights kept as they are in the file
     /// (the rows come out as f32 where `decode` is set).
-    Gather { axis: usize, decode: bool },
+    Gather {
+        axis: usize,
+        decode: bool,
+    },
+    /// `x`, `indices [.., depth]` (i32 or i64), `updates` of the shape of the indices without their last dimension and
+    /// of `x` without its first `depth` → `x` with the updates at these places. Indices as in `gather`.
+    ScatterNd(Scatter),
 
     // --- composites (ours; `decompose` tells what each is in WebNN's operators) ---
     /// `x [.., c]`, `scale [c]`: `x / sqrt(mean(x²) + epsilon) · scale` (Zhang & Sennrich 2019)
-    RmsNormalization { epsilon: f32 },
+    RmsNormalization {
+        epsilon: f32,
+    },
     /// `x [batch, tokens, heads, size]`, `cos`, `sin` `[positions, rotated/2]`, `position [batch]` (i32)
     RotaryEmbedding(RotaryEmbedding),
     /// `q [batch, tokens, heads, size]`, `k`, `v` `[batch, kv_heads, keys, size]`, then `position [batch]`
@@ -91,7 +116,9 @@ pub enum Op {
     Attention(Attention),
     /// `x [.., k]` (f32), `weight [n, k]` of any block format, f32, f16 or bf16, then `bias [n]` if the
     /// attribute says so → `x · weightᵀ + bias`, `[.., n]` in f32
-    BlockMatmul { bias: bool },
+    BlockMatmul {
+        bias: bool,
+    },
     /// `state [batch, heads, capacity, size]`, `new [batch, tokens, heads, size]`, `position [batch]` (i32) →
     /// the state with `new` written from each row's position on; what would fall beyond the capacity is not
     /// written. The output *is* the state, changed in place where the back end can.
@@ -100,6 +127,7 @@ pub enum Op {
     // --- extensions ---
     /// `weight` of a block format, f16 or bf16 → the same shape in f32
     DequantizeBlocks,
+    Extension(Extension),
 }
 
 impl Op {
@@ -128,12 +156,14 @@ impl Op {
             Op::Pad(_) => "pad",
             Op::Expand { .. } => "expand",
             Op::Gather { .. } => "gather",
+            Op::ScatterNd(_) => "scatter_nd",
             Op::RmsNormalization { .. } => "rms_normalization",
             Op::RotaryEmbedding(_) => "rotary_embedding",
             Op::Attention(_) => "attention",
             Op::BlockMatmul { .. } => "block_matmul",
             Op::KvAppend => "kv_append",
             Op::DequantizeBlocks => "dequantize_blocks",
+            Op::Extension(extension) => extension.name(),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::form::{wire_enum, wire_listed, wire_struct};
 use crate::graph::op::{
-    Attention, Binary, Compare, Conv2d, CumulativeSum, Fused, LayerNormalization, Logical, Op,
-    Operand, Pad, PadMode, Pool2d, PoolKind, Reduce, ReduceKind, RotaryEmbedding, Slice, Step,
-    Unary, Window,
+    Attention, Binary, Bitwise, Compare, Conv2d, CumulativeSum, Extension, Fused,
+    LayerNormalization, Logical, Op, Operand, Pad, PadMode, Pool2d, PoolKind, Reduce, ReduceKind,
+    RotaryEmbedding, Scatter, Slice, Step, Unary, Window,
 };
 
 wire_enum! { Op {
@@ -36,9 +36,18 @@ wire_enum! { Op {
     25 BlockMatmul { bias };
     26 KvAppend;
     27 DequantizeBlocks;
+    28 ScatterNd(scatter);
+    29 Extension(extension);
 } }
 
-wire_listed! { Unary Binary Compare Logical ReduceKind PoolKind }
+wire_enum! { Extension {
+    0 Atan;
+    1 Bitcast { to };
+    2 Bitwise(operator);
+    3 TopK { axis, k, largest };
+} }
+
+wire_listed! { Unary Binary Compare Logical ReduceKind PoolKind Bitwise Scatter }
 
 wire_struct! {
     Fused { steps }

@@ -69,7 +69,13 @@ impl OnnxFile {
             return Err(not_imported("a file that was not opened as a decoder".to_owned()).into());
         };
         let nothing = ImportOptions::default();
-        let mut importer = Importer::new(self.name(), &nothing, &self.files, &self.known);
+        let mut importer = Importer::new(
+            self.name(),
+            &nothing,
+            &self.files,
+            &self.versions,
+            &self.known,
+        );
         let inputs = Inputs::new(&mut importer.context);
         let inputs = inputs.map_err(|e| importer.refused_value("input_ids", &e))?;
         importer.decoder = Some((inputs, roles));

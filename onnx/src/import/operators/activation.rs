@@ -25,6 +25,7 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::widened("Softsign", 1, softsign),
     Entry::widened("Mish", 18, mish),
     Entry::widened("Swish", 24, swish),
+    Entry::widened("SwiGLU", 28, swiglu),
     Entry::widened("Gelu", 20, gelu),
     Entry::widened("Shrink", 9, shrink),
     Entry::new("Clip", 6, clip),
@@ -111,7 +112,7 @@ fn softplus(cx: &mut Context, node: &Node<'_>) -> Outputs {
 }
 
 /// `log(1 + exp(x))`, as `max(x, 0) + log(1 + exp(−|x|))`, which does not overflow.
-fn log_of_one_and_exp(cx: &mut Context, x: Value) -> Made {
+pub(super) fn log_of_one_and_exp(cx: &mut Context, x: Value) -> Made {
     let size = cx.unary(Unary::Abs, x)?;
     let negative = cx.unary(Unary::Neg, size)?;
     let small = cx.unary(Unary::Exp, negative)?;
@@ -144,6 +145,49 @@ fn swish(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let scaled = cx.with(Binary::Mul, x, alpha.into())?;
     let gate = cx.unary(Unary::Sigmoid, scaled)?;
     one(cx.mul(x, gate))
+}
+
+/// `swish(a) · b`
+fn swiglu(cx: &mut Context, node: &Node<'_>) -> Outputs {
+    let b = node.input(1)?;
+    let a = swish(cx, node)?[0];
+    one(cx.mul(a, b))
+}
+
+/// Those of the activations of recurrent layers that have one or two numbers, by their names in lower case.
+pub(super) fn named(cx: &mut Context, name: &str, x: Value, alpha: f64, beta: f64) -> Made {
+    let positive = |cx: &mut Context, below: Value| {
+        let negative = cx.compare_with(Compare::Lesser, x, 0.0)?;
+        cx.select(negative, below, x)
+    };
+    match name {
+        "leakyrelu" => {
+            let below = cx.with(Binary::Mul, x, alpha)?;
+            positive(cx, below)
+        }
+        "elu" => {
+            let grown = cx.unary(Unary::Exp, x)?;
+            let grown = cx.with(Binary::Sub, grown, 1.0)?;
+            let below = cx.with(Binary::Mul, grown, alpha)?;
+            positive(cx, below)
+        }
+        "thresholdedrelu" => {
+            let above = cx.compare_with(Compare::GreaterOrEqual, x, alpha)?;
+            let zero = cx.number(0.0, x.data_type)?;
+            cx.select(above, x, zero)
+        }
+        "hardsigmoid" => {
+            let line = cx.with(Binary::Mul, x, alpha)?;
+            let line = cx.with(Binary::Add, line, beta)?;
+            cx.op(Op::Clamp { min: 0.0, max: 1.0 }, &[line], x.data_type)
+        }
+        "softsign" => {
+            let size = cx.unary(Unary::Abs, x)?;
+            let size = cx.with(Binary::Add, size, 1.0)?;
+            cx.div(x, size)
+        }
+        other => unsupported(format!("activation {other:?}")),
+    }
 }
 
 fn gelu(cx: &mut Context, node: &Node<'_>) -> Outputs {

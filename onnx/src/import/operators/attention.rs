@@ -1,7 +1,7 @@
 //! Attention and rotary embeddings of `ai.onnx`, spelled out in operators that keep every size and option.
 
 use fewbit_engine::graph::Op;
-use fewbit_engine::graph::op::{Binary, Compare, Logical, Unary};
+use fewbit_engine::graph::op::{Binary, Compare, Logical, ReduceKind, Unary};
 use fewbit_engine::tensor::DataType;
 
 use super::one;
@@ -18,7 +18,7 @@ pub(super) const TABLE: &[Entry] = &[
 ];
 
 /// `[batch, tokens, heads · size]` as `[batch, heads, tokens, size]`; four dimensions stay.
-fn by_head(cx: &mut Context, x: Value, heads: Option<i64>) -> Made {
+pub(super) fn by_head(cx: &mut Context, x: Value, heads: Option<i64>) -> Made {
     let shape = cx.shape(x)?;
     let [batch, tokens, width] = shape[..] else {
         return match shape.len() {
@@ -35,7 +35,7 @@ fn by_head(cx: &mut Context, x: Value, heads: Option<i64>) -> Made {
 }
 
 /// Each head as often as there are query heads for it.
-fn repeated(cx: &mut Context, x: Value, heads: usize) -> Made {
+pub(super) fn repeated(cx: &mut Context, x: Value, heads: usize) -> Made {
     let shape = cx.shape(x)?;
     let [batch, own, tokens, size] = shape[..] else {
         return wrong(format!("shape {shape:?}"));
@@ -55,11 +55,16 @@ fn repeated(cx: &mut Context, x: Value, heads: usize) -> Made {
 fn attention(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (q, k, v) = (node.input(0)?, node.input(1)?, node.input(2)?);
     let (mask, past) = (node.optional(3), (node.optional(4), node.optional(5)));
+    let valid = node.optional(6);
     let (q_heads, kv_heads) = (
         node.int_or_none("q_num_heads")?,
         node.int_or_none("kv_num_heads")?,
     );
     let causal = node.flag("is_causal", false)?;
+    let window = [
+        node.int("left_window_size", -1)?,
+        node.int("right_window_size", -1)?,
+    ];
     let softcap = node.float("softcap", 0.0)?;
     node.ignore(&["softmax_precision"]);
     let flat = cx.rank(q) == 3;
@@ -83,18 +88,33 @@ fn attention(cx: &mut Context, node: &Node<'_>) -> Outputs {
     };
     let turned = cx.swapped(k)?;
     let scores = cx.matmul(q, turned)?;
-    let scores = cx.with(Binary::Mul, scores, scale)?;
-    let raw = scores;
-    let kept = kept(cx, mask, causal, [tokens, keys, before])?;
-    let mut scores = scores;
+    let raw = cx.with(Binary::Mul, scores, scale)?;
+    let mut capped = raw;
     if softcap != 0.0 {
-        let part = cx.with(Binary::Div, scores, softcap.into())?;
+        let part = cx.with(Binary::Div, raw, softcap.into())?;
         let part = cx.unary(Unary::Tanh, part)?;
-        scores = cx.with(Binary::Mul, part, softcap.into())?;
+        capped = cx.with(Binary::Mul, part, softcap.into())?;
     }
-    let capped = scores;
-    if let Some(mask) = mask.filter(|mask| mask.data_type != DataType::Bool) {
-        scores = cx.add(scores, mask)?;
+    let view = View {
+        tokens,
+        keys,
+        before,
+        valid,
+        causal,
+        window,
+    };
+    let mask = match mask {
+        Some(mask) => Some(as_long_as(cx, mask, keys)?),
+        None => None,
+    };
+    let (bias, kept) = match mask {
+        Some(mask) if mask.data_type == DataType::Bool => (None, Some(mask)),
+        mask => (mask, None),
+    };
+    let kept = view.kept(cx, kept)?;
+    let mut scores = capped;
+    if let Some(bias) = bias {
+        scores = cx.add(scores, bias)?;
     }
     if let Some(kept) = kept {
         let never = cx.number(f64::NEG_INFINITY, scores.data_type)?;
@@ -102,17 +122,12 @@ fn attention(cx: &mut Context, node: &Node<'_>) -> Outputs {
     }
     let masked = scores;
     let axis = 3;
-    let weights = cx.op(Op::Softmax { axis }, &[scores], scores.data_type)?;
-    // A row of which no key is kept is NaN here, and 0 by the specification.
-    let any = cx.reduce(
-        fewbit_engine::graph::op::ReduceKind::Max,
-        scores,
-        &[axis],
-        true,
-    )?;
-    let none = cx.compare_with(Compare::Equal, any, f64::NEG_INFINITY)?;
-    let zero = cx.number(0.0, weights.data_type)?;
-    let weights = cx.select(none, zero, weights)?;
+    let mut weights = cx.op(Op::Softmax { axis }, &[scores], scores.data_type)?;
+    if let Some(some) = some_kept(cx, kept, bias)? {
+        // A row of which no key is kept is NaN here, and 0 by the specification.
+        let zero = cx.number(0.0, weights.data_type)?;
+        weights = cx.select(some, weights, zero)?;
+    }
     let y = cx.matmul(weights, v)?;
     let y = match flat {
         true => {
@@ -124,40 +139,112 @@ fn attention(cx: &mut Context, node: &Node<'_>) -> Outputs {
     };
     let scores = match node.int("qk_matmul_output_mode", 0)? {
         0 => raw,
-        1 if softcap == 0.0 => masked,
-        2 if mask.is_none() && !causal => capped,
+        1 => capped,
+        2 => masked,
         3 => weights,
-        _ if !node.wants(3) => raw,
-        other => return unsupported(format!("qk_matmul_output_mode {other} with cap and mask")),
+        other => return wrong(format!("qk_matmul_output_mode {other}")),
     };
     Ok(vec![y, present_k, present_v, scores])
 }
 
-/// Which keys each query sees, where that is not all: by a mask of `bool`, and by their order.
-fn kept(
-    cx: &mut Context,
-    mask: Option<Value>,
-    causal: bool,
-    [tokens, keys, before]: [usize; 3],
-) -> Result<Option<Value>, Refusal> {
-    let mut kept = None;
-    if let Some(mask) = mask {
-        let shape = cx.shape(mask)?;
-        if !matches!(shape.last(), Some(&last) if last == keys || last == 1) {
-            return unsupported(format!("a mask of {shape:?} for {keys} keys"));
-        }
-        kept = Some(mask).filter(|mask| mask.data_type == DataType::Bool);
+/// A mask for more keys than it has: none of the others is kept.
+fn as_long_as(cx: &mut Context, mask: Value, keys: usize) -> Made {
+    let mut shape = cx.shape(mask)?;
+    let Some(last) = shape.last_mut() else {
+        return wrong("a mask without dimensions");
+    };
+    let Some(more) = keys.checked_sub(*last) else {
+        return wrong(format!("a mask of {shape:?} for {keys} keys"));
+    };
+    if more == 0 {
+        return Ok(mask);
     }
-    if causal {
-        let (query, key) = (cx.iota(tokens, 0, 2)?, cx.iota(keys, 1, 2)?);
-        let query = cx.with(Binary::Add, query, before as f64)?;
-        let order = cx.compare(Compare::LesserOrEqual, key, query)?;
-        kept = Some(match kept {
-            Some(mask) => cx.logical(Logical::And, mask, order)?,
-            None => order,
+    *last = more;
+    let never = match mask.data_type {
+        DataType::Bool => 0.0,
+        _ => f64::NEG_INFINITY,
+    };
+    let never = cx.number(never, mask.data_type)?;
+    let rest = cx.expand(never, &shape)?;
+    cx.concat(&[mask, rest], shape.len() - 1)
+}
+
+/// Whether each query has a key: by a mask of `bool`, and by a bias that is −∞ for keys that are not kept.
+fn some_kept(
+    cx: &mut Context,
+    kept: Option<Value>,
+    bias: Option<Value>,
+) -> Result<Option<Value>, Refusal> {
+    let mut all = kept;
+    if let Some(bias) = bias {
+        let here = cx.compare_with(Compare::NotEqual, bias, f64::NEG_INFINITY)?;
+        all = Some(match all {
+            Some(kept) => cx.logical(Logical::And, kept, here)?,
+            None => here,
         });
     }
-    Ok(kept)
+    let Some(all) = all else {
+        return Ok(None);
+    };
+    let last = cx.rank(all) - 1;
+    cx.reduce(ReduceKind::Max, all, &[last], true).map(Some)
+}
+
+/// Which keys a query sees by where they stand.
+struct View {
+    tokens: usize,
+    keys: usize,
+    /// Keys before the first query's own.
+    before: usize,
+    /// How many keys of each row of the batch there are; the last queries stand at their end.
+    valid: Option<Value>,
+    causal: bool,
+    /// How far to the left and to the right; anything below 0 is without end.
+    window: [i64; 2],
+}
+
+impl View {
+    /// Together with a mask of `bool`; `None` where all keys are seen.
+    fn kept(&self, cx: &mut Context, mask: Option<Value>) -> Result<Option<Value>, Refusal> {
+        let mut kept = mask;
+        let also = |cx: &mut Context, kept: &mut Option<Value>, more: Value| {
+            *kept = Some(match *kept {
+                Some(kept) => cx.logical(Logical::And, kept, more)?,
+                None => more,
+            });
+            Ok::<(), Refusal>(())
+        };
+        let key = cx.iota(self.keys, 1, 2)?;
+        let query = cx.iota(self.tokens, 0, 2)?;
+        let place = match self.valid {
+            Some(valid) => {
+                let rows = cx.shape(valid)?.iter().product();
+                let valid = cx.cast(valid, DataType::I64)?;
+                let valid = cx.reshape(valid, &[rows, 1, 1, 1])?;
+                let there = cx.compare(Compare::Lesser, key, valid)?;
+                also(cx, &mut kept, there)?;
+                let first = cx.with(Binary::Sub, valid, self.tokens as f64)?;
+                cx.add(query, first)?
+            }
+            None => cx.with(Binary::Add, query, self.before as f64)?,
+        };
+        if self.causal {
+            let order = cx.compare(Compare::LesserOrEqual, key, place)?;
+            also(cx, &mut kept, order)?;
+        }
+        let [left, right] = self.window;
+        if left >= 0 {
+            let first = cx.with(Binary::Sub, place, left as f64)?;
+            let near = cx.compare(Compare::GreaterOrEqual, key, first)?;
+            also(cx, &mut kept, near)?;
+        }
+        if right >= 0 {
+            let last = cx.with(Binary::Add, place, right as f64)?;
+            let near = cx.compare(Compare::LesserOrEqual, key, last)?;
+            also(cx, &mut kept, near)?;
+        }
+        Ok(kept)
+    }
 }
 
 /// Pairs of the first `rotary_embedding_dim` elements turned by the angles whose cosines and sines are given.

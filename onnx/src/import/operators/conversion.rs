@@ -1,5 +1,7 @@
 //! Conversions of element types.
 
+use fewbit_engine::graph::Op;
+use fewbit_engine::graph::op::Extension;
 use fewbit_engine::tensor::DataType;
 
 use super::one;
@@ -14,6 +16,7 @@ type Outputs = Result<Vec<Value>, Refusal>;
 pub(super) const TABLE: &[Entry] = &[
     Entry::new("Cast", 6, cast),
     Entry::new("CastLike", 15, cast_like),
+    Entry::new("BitCast", 26, bitcast),
 ];
 
 fn cast(cx: &mut Context, node: &Node<'_>) -> Outputs {
@@ -37,4 +40,23 @@ pub(super) fn type_number(number: i64) -> Result<DataType, Refusal> {
         Some(data_type) => Ok(data_type),
         None => unsupported(format!("type {}", data_type_name(number))),
     }
+}
+
+/// The same bits as elements of another type.
+fn bitcast(cx: &mut Context, node: &Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let to = type_number(node.int("to", 0)?)?;
+    let bytes = |t: DataType| match t {
+        DataType::Bool => DataType::U8,
+        other => other,
+    };
+    if to == DataType::Bool && x.data_type != to {
+        return unsupported("to bool");
+    }
+    if bytes(x.data_type) == bytes(to) {
+        let id = x.id;
+        return Ok(vec![Value { id, data_type: to }]);
+    }
+    let cast = Op::Extension(Extension::Bitcast { to });
+    one(cx.op(cast, &[x], to))
 }

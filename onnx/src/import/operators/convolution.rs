@@ -1,4 +1,4 @@
-//! Convolutions over one and two axes.
+//! Convolutions over one to three axes.
 
 use fewbit_engine::graph::Op;
 use fewbit_engine::graph::op::{Conv2d, Pad, PadMode};
@@ -6,8 +6,8 @@ use fewbit_engine::tensor::DataType;
 
 use super::one;
 use super::product::less_zero;
-use super::window::{Sliding, as_image, list, of_image, spatial};
-use crate::import::context::{Context, MOST_PLACES, Made, Value};
+use super::window::{Sliding, as_image, list, of_image, spatial, surrounded};
+use crate::import::context::{Context, MOST_PLACES, MOST_STEPS, Made, Value};
 use crate::import::error::{Refusal, unsupported, wrong};
 use crate::import::node::Node;
 use crate::import::table::Entry;
@@ -48,9 +48,53 @@ pub(super) fn convolved(
     }
     let sliding = Sliding::read(node, &sizes, kernel)?;
     sliding.fits(&sizes)?;
+    slid(cx, x, filter, bias, &sliding, groups(node)?)
+}
+
+/// `x [batch, channels, …]` by `filter [outputs, channels / groups, …]`, over three axes as a sum of convolutions of
+/// planes, one for each place of the filter's depth.
+fn slid(
+    cx: &mut Context,
+    x: Value,
+    filter: Value,
+    bias: Option<Value>,
+    sliding: &Sliding,
+    groups: usize,
+) -> Made {
+    let (shape, filters) = (cx.shape(x)?, cx.shape(filter)?);
+    if let (&[n, c, d, h, w], &[outputs, each, depth, rows, columns]) = (&shape[..], &filters[..]) {
+        let windows = sliding.windows(0, d);
+        if depth > MOST_STEPS || windows > MOST_PLACES {
+            return unsupported(format!("a depth of {depth} over {d}"));
+        }
+        let [before, after] = [sliding.before[0], sliding.after[0]];
+        let padded = surrounded(cx, x, &[before, 0, 0], &[after, 0, 0], 0.0)?;
+        let padded = cx.transpose(padded, &[0, 2, 1, 3, 4])?;
+        let mut sum: Option<Value> = None;
+        for tap in 0..depth {
+            let planes = cx.pick(padded, 1, &sliding.places(0, tap, windows))?;
+            let planes = cx.reshape(planes, &[n * windows, c, h, w])?;
+            let own = cx.slice(filter, 2, tap, 1)?;
+            let own = cx.reshape(own, &[outputs, each, rows, columns])?;
+            let bias = bias.filter(|_| tap == 0);
+            let y = slid(cx, planes, own, bias, &sliding.of_planes(), groups)?;
+            sum = Some(match sum {
+                Some(sum) => cx.add(sum, y)?,
+                None => y,
+            });
+        }
+        let Some(sum) = sum else {
+            return wrong("an empty filter");
+        };
+        let [_, _, h, w] = cx.shape(sum)?[..] else {
+            return wrong(format!("shape {shape:?}"));
+        };
+        let y = cx.reshape(sum, &[n, windows, outputs, h, w])?;
+        return cx.transpose(y, &[0, 2, 1, 3, 4]);
+    }
     let conv = Conv2d {
         window: sliding.window(),
-        groups: groups(node)?,
+        groups,
         bias: bias.is_some(),
     };
     let mut inputs = vec![as_image(cx, x)?, as_image(cx, filter)?];
@@ -77,82 +121,65 @@ fn conv_transpose(cx: &mut Context, node: &Node<'_>) -> Outputs {
             shape[1]
         ));
     }
-    let sliding = transposed(node, &sizes, kernel)?;
-    let mut spread = as_image(cx, x)?;
-    let axes = sizes.len();
-    for axis in 0..axes {
-        spread = zeros_between(cx, spread, axis + 4 - axes, sliding.strides[axis])?;
+    let (sliding, more) = transposed(node, &sizes, kernel.clone())?;
+    let mut spread = x;
+    for (axis, &stride) in sliding.strides.iter().enumerate() {
+        spread = zeros_between(cx, spread, axis + 2, stride)?;
     }
-    let rank = 4;
-    let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
-    let more = list(node, "output_padding", axes, 0)?.unwrap_or_else(|| vec![0; axes]);
+    let (mut before, mut after) = (Vec::new(), Vec::new());
     for (axis, more) in more.into_iter().enumerate() {
         let border = sliding.reach(axis) - 1;
-        let at = axis + rank - axes;
         let (Some(first), Some(last)) = (
             border.checked_sub(sliding.before[axis]),
             (border + more).checked_sub(sliding.after[axis]),
         ) else {
             return unsupported("padding beyond the kernel");
         };
-        (before[at], after[at]) = (first, last);
+        before.push(first);
+        after.push(last);
     }
-    let mode = PadMode::Constant(0.0);
-    let pad = Pad {
-        before,
-        after,
-        mode,
-    };
-    let spread = cx.op(Op::Pad(pad), &[spread], x.data_type)?;
-    // [channels, per group, …] to [outputs, channels / groups, …], each plane turned around.
-    let filter = as_image(cx, filter)?;
-    let [_, _, height, width] = four(&cx.shape(filter)?)?;
-    if height.max(width) > MOST_PLACES {
-        return unsupported(format!("a filter of {height} by {width}"));
+    let spread = surrounded(cx, spread, &before, &after, 0.0)?;
+    // [channels, per group, …] to [outputs, channels / groups, …], each axis turned around.
+    let mut apart = vec![groups, channels / groups, per_group];
+    apart.extend(&kernel);
+    let mut order: Vec<usize> = (0..apart.len()).collect();
+    order.swap(1, 2);
+    let filter = cx.reshape(filter, &apart)?;
+    let filter = cx.transpose(filter, &order)?;
+    let mut together = vec![groups * per_group, channels / groups];
+    together.extend(&kernel);
+    let mut filter = cx.reshape(filter, &together)?;
+    for (axis, &size) in kernel.iter().enumerate() {
+        if size > MOST_PLACES {
+            return unsupported(format!("a filter of {kernel:?}"));
+        }
+        let around: Vec<usize> = (0..size).rev().collect();
+        filter = cx.pick(filter, axis + 2, &around)?;
     }
-    let filter = cx.reshape(
-        filter,
-        &[groups, channels / groups, per_group, height, width],
-    )?;
-    let filter = cx.transpose(filter, &[0, 2, 1, 3, 4])?;
-    let outputs = groups * per_group;
-    let filter = cx.reshape(filter, &[outputs, channels / groups, height, width])?;
-    let around = |size: usize| (0..size).rev().collect::<Vec<_>>();
-    let filter = cx.pick(filter, 2, &around(height))?;
-    let filter = cx.pick(filter, 3, &around(width))?;
+    let axes = sizes.len();
     let still = Sliding {
         strides: vec![1; axes],
         before: vec![0; axes],
         after: vec![0; axes],
         ..sliding
     };
-    let conv = Conv2d {
-        window: still.window(),
-        groups,
-        bias: bias.is_some(),
-    };
-    let mut inputs = vec![spread, filter];
-    inputs.extend(bias);
-    let y = cx.op(Op::Conv2d(conv), &inputs, DataType::F32)?;
-    one(of_image(cx, y, shape.len()))
+    one(slid(cx, spread, filter, bias, &still, groups))
 }
 
-fn four(shape: &[usize]) -> Result<[usize; 4], Refusal> {
-    shape
-        .try_into()
-        .map_err(|_| Refusal::Wrong(format!("shape {shape:?}")))
-}
-
-/// The padding of a transposed convolution, which may be told by the output's size.
-fn transposed(node: &Node<'_>, sizes: &[usize], kernel: Vec<usize>) -> Result<Sliding, Refusal> {
+/// The padding of a transposed convolution, which may be told by the output's size, and what is added at its end.
+fn transposed(
+    node: &Node<'_>,
+    sizes: &[usize],
+    kernel: Vec<usize>,
+) -> Result<(Sliding, Vec<usize>), Refusal> {
     let axes = sizes.len();
     let mode = node.word("auto_pad", "NOTSET")?;
     let wanted = list(node, "output_shape", axes, 1)?;
-    let more = list(node, "output_padding", axes, 0)?.unwrap_or_else(|| vec![0; axes]);
+    let mut more = list(node, "output_padding", axes, 0)?.unwrap_or_else(|| vec![0; axes]);
     let mut sliding = Sliding::read(node, sizes, kernel)?;
     let same = mode.starts_with("SAME");
     if wanted.is_none() && !same {
-        return Ok(sliding);
+        return Ok((sliding, more));
     }
     for axis in 0..axes {
         let stride = sliding.strides[axis];
@@ -161,8 +188,12 @@ fn transposed(node: &Node<'_>, sizes: &[usize], kernel: Vec<usize>) -> Result<Sl
             Some(wanted) => wanted[axis],
             None => sizes[axis] * stride,
         };
-        let Some(total) = whole.checked_sub(out) else {
-            return unsupported(format!("an output of {out} where {whole} are made"));
+        let total = match whole.checked_sub(out) {
+            Some(total) => total,
+            None => {
+                more[axis] += out - whole;
+                0
+            }
         };
         let (less, rest) = (total / 2, total - total / 2);
         (sliding.before[axis], sliding.after[axis]) = match mode == "SAME_UPPER" {
@@ -170,7 +201,7 @@ fn transposed(node: &Node<'_>, sizes: &[usize], kernel: Vec<usize>) -> Result<Sl
             false => (rest, less),
         };
     }
-    Ok(sliding)
+    Ok((sliding, more))
 }
 
 /// `stride − 1` zeros between the elements of an axis.
@@ -217,15 +248,24 @@ pub(super) fn integer_sums(
         return unsupported(format!("sums of {taps} products"));
     }
     let mut operands = [x.0; 2];
+    if let Some(zero) = x.1
+        && cx.shape(zero)?.iter().product::<usize>() != 1
+    {
+        return wrong("a zero point of more than one number");
+    }
     for (operand, (value, zero)) in operands.iter_mut().zip([x, filter]) {
         if !matches!(value.data_type, DataType::I8 | DataType::U8) {
             return unsupported(format!("of {}", value.data_type));
         }
-        if let Some(zero) = zero
-            && cx.shape(zero)?.iter().product::<usize>() != 1
-        {
-            return unsupported("with a zero point for each output");
-        }
+        let zero = match zero {
+            // One for each output, which the filter has first.
+            Some(zero) if cx.shape(zero)?.iter().product::<usize>() != 1 => {
+                let mut each = vec![1; cx.rank(value)];
+                each[0] = cx.shape(zero)?.iter().product();
+                Some(cx.reshape(zero, &each)?)
+            }
+            zero => zero,
+        };
         let whole = less_zero(cx, value, zero, false)?;
         *operand = cx.cast(whole, DataType::F32)?;
     }

@@ -1,11 +1,12 @@
 //! Arithmetic, comparison and logic, element by element.
 
-use fewbit_engine::graph::op::{Binary, Compare, Logical, Unary};
+use fewbit_engine::graph::Op;
+use fewbit_engine::graph::op::{Binary, Bitwise, Compare, Extension, Logical, Unary};
 use fewbit_engine::tensor::DataType;
 
 use super::one;
 use crate::import::context::{Context, Made, Value};
-use crate::import::error::{Refusal, unsupported, wrong};
+use crate::import::error::{Refusal, wrong};
 use crate::import::node::Node;
 use crate::import::table::Entry;
 
@@ -59,6 +60,12 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::new("Where", 9, choose),
     Entry::new("BitwiseNot", 18, bitwise_not),
     Entry::new("BitShift", 11, bit_shift),
+    Entry::new("BitwiseAnd", 18, bitwise),
+    Entry::new("BitwiseOr", 18, bitwise),
+    Entry::new("BitwiseXor", 18, bitwise),
+    Entry::widened("Acos", 7, arcus),
+    Entry::widened("Asin", 7, arcus),
+    Entry::widened("Atan", 7, arcus),
 ];
 
 fn unary(cx: &mut Context, node: &Node<'_>) -> Outputs {
@@ -337,24 +344,96 @@ fn choose(cx: &mut Context, node: &Node<'_>) -> Outputs {
     one(cx.select(condition, a, b))
 }
 
-/// `−x − 1`, which wraps in unsigned types to what all bits turned over are.
 fn bitwise_not(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
-    let negative = cx.unary(Unary::Neg, x)?;
-    one(cx.with(Binary::Sub, negative, 1.0))
+    one(bits_turned(cx, x))
 }
 
-/// By a power of two; beyond the type's width that is 0, and a division by 0 gives 0.
+/// `−x − 1`, which wraps in unsigned types to what all bits turned over are.
+fn bits_turned(cx: &mut Context, x: Value) -> Made {
+    let negative = cx.unary(Unary::Neg, x)?;
+    cx.with(Binary::Sub, negative, 1.0)
+}
+
+fn bitwise(cx: &mut Context, node: &Node<'_>) -> Outputs {
+    let (a, b) = (node.input(0)?, node.input(1)?);
+    let op = match node.op_type() {
+        "BitwiseAnd" => Bitwise::And,
+        "BitwiseOr" => Bitwise::Or,
+        _ => Bitwise::Xor,
+    };
+    let op = Op::Extension(Extension::Bitwise(op));
+    one(cx.op(op, &[a, b], a.data_type))
+}
+
+/// By a power of two; beyond the type's width, and by a negative number, 0 or the sign alone.
 fn bit_shift(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (x, by) = (node.input(0)?, node.input(1)?);
-    if is_signed(x.data_type) {
-        return unsupported("of signed integers");
+    let bits = 8 * x.data_type.bytes();
+    let left = match node.word("direction", "")?.as_str() {
+        "LEFT" => true,
+        "RIGHT" => false,
+        other => return wrong(format!("direction {other:?}")),
+    };
+    let (zero, two) = (cx.number(0.0, x.data_type)?, cx.number(2.0, x.data_type)?);
+    let below = cx.compare_with(Compare::Lesser, by, bits as f64)?;
+    let above = cx.compare_with(Compare::GreaterOrEqual, by, 0.0)?;
+    let inside = cx.logical(Logical::And, below, above)?;
+    let by = cx.select(inside, by, zero)?;
+    if left {
+        let factor = cx.binary(Binary::Pow, two, by)?;
+        let shifted = cx.mul(x, factor)?;
+        return one(cx.select(inside, shifted, zero));
     }
-    let two = cx.number(2.0, x.data_type)?;
-    let factor = cx.binary(Binary::Pow, two, by)?;
-    one(match node.word("direction", "")?.as_str() {
-        "LEFT" => cx.mul(x, factor),
-        "RIGHT" => cx.div(x, factor),
-        other => wrong(format!("direction {other:?}")),
-    })
+    if !is_signed(x.data_type) {
+        let factor = cx.binary(Binary::Pow, two, by)?;
+        let shifted = cx.div(x, factor)?;
+        return one(cx.select(inside, shifted, zero));
+    }
+    // ⌊x / 2ⁿ⌋ of a negative number is −1 − ⌊(−1 − x) / 2ⁿ⌋, whose quotient is of a number that is not negative. The
+    // factor 2ⁿ⁻¹ and a half stand for the factor that the type has not.
+    let negative = cx.compare_with(Compare::Lesser, x, 0.0)?;
+    let turned = bits_turned(cx, x)?;
+    let size = cx.select(negative, turned, x)?;
+    let half = cx.with(Binary::Div, size, 2.0)?;
+    let some = cx.compare_with(Compare::Greater, by, 0.0)?;
+    let less = cx.with(Binary::Sub, by, 1.0)?;
+    let less = cx.select(some, less, zero)?;
+    let factor = cx.binary(Binary::Pow, two, less)?;
+    let shifted = cx.div(half, factor)?;
+    let shifted = cx.select(some, shifted, size)?;
+    let shifted = cx.select(inside, shifted, zero)?;
+    let turned = bits_turned(cx, shifted)?;
+    one(cx.select(negative, turned, shifted))
+}
+
+fn arcus(cx: &mut Context, node: &Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let atan = Op::Extension(Extension::Atan);
+    if node.op_type() == "Atan" {
+        return one(cx.op(atan, &[x], x.data_type));
+    }
+    // √(1 − x) and √(1 + x), of which both functions are made without a division by 0 at x = ±1.
+    let unit = cx.number(1.0, x.data_type)?;
+    let (less, more) = (cx.sub(unit, x)?, cx.add(unit, x)?);
+    if node.op_type() == "Asin" {
+        let square = cx.mul(less, more)?;
+        let cosine = cx.unary(Unary::Sqrt, square)?;
+        let whole = cx.with(Binary::Add, cosine, 1.0)?;
+        let tangent = cx.div(x, whole)?;
+        let half = cx.op(atan, &[tangent], x.data_type)?;
+        return one(cx.with(Binary::Mul, half, 2.0));
+    }
+    let positive = cx.compare_with(Compare::GreaterOrEqual, x, 0.0)?;
+    let (above, below) = (
+        cx.select(positive, less, more)?,
+        cx.select(positive, more, less)?,
+    );
+    let ratio = cx.div(above, below)?;
+    let tangent = cx.unary(Unary::Sqrt, ratio)?;
+    let half = cx.op(atan, &[tangent], x.data_type)?;
+    let angle = cx.with(Binary::Mul, half, 2.0)?;
+    let straight = cx.number(std::f64::consts::PI, x.data_type)?;
+    let rest = cx.sub(straight, angle)?;
+    one(cx.select(positive, angle, rest))
 }

@@ -1,6 +1,7 @@
 //! Elements by index.
 
-use fewbit_engine::graph::op::{Binary, Compare};
+use fewbit_engine::graph::Op;
+use fewbit_engine::graph::op::{Binary, Compare, Extension, ReduceKind};
 use fewbit_engine::tensor::DataType;
 
 use super::one;
@@ -17,6 +18,8 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::new("GatherElements", 11, gather_elements),
     Entry::new("GatherND", 11, gather_nd),
     Entry::new("OneHot", 9, one_hot),
+    Entry::new("TopK", 10, top_k),
+    Entry::new("ReverseSequence", 10, reverse_sequence),
 ];
 
 fn gather(cx: &mut Context, node: &Node<'_>) -> Outputs {
@@ -38,9 +41,17 @@ fn gather_elements(cx: &mut Context, node: &Node<'_>) -> Outputs {
     one(elements(cx, x, indices, axis))
 }
 
-/// `x` at places that differ from `indices`' own only on `axis`: places in the flat tensor, and a gather of them.
+/// `x` at places that differ from `indices`' own only on `axis`.
 pub(super) fn elements(cx: &mut Context, x: Value, indices: Value, axis: usize) -> Made {
-    let (shape, wanted) = (cx.shape(x)?, cx.shape(indices)?);
+    let shape = cx.shape(x)?;
+    let places = flat_places(cx, &shape, indices, axis)?;
+    let flat = cx.reshape(x, &[shape.iter().product()])?;
+    cx.gather(flat, places, 0)
+}
+
+/// The places in a flat tensor of `shape` of elements that differ from `indices`' own only on `axis`.
+pub(super) fn flat_places(cx: &mut Context, shape: &[usize], indices: Value, axis: usize) -> Made {
+    let wanted = cx.shape(indices)?;
     let rank = shape.len();
     let inside = wanted.len() == rank
         && (0..rank).all(|other| other == axis || wanted[other] <= shape[other]);
@@ -50,14 +61,9 @@ pub(super) fn elements(cx: &mut Context, x: Value, indices: Value, axis: usize) 
     let indices = cx.cast(indices, DataType::I64)?;
     let size = cx.number(shape[axis] as f64, DataType::I64)?;
     let mut place = from_start(cx, indices, size)?;
+    let stride: usize = shape[axis + 1..].iter().product();
+    place = scaled(cx, place, stride)?;
     let mut stride = 1;
-    for at in (0..rank).rev() {
-        if at == axis {
-            place = scaled(cx, place, stride)?;
-        }
-        stride *= shape[at];
-    }
-    stride = 1;
     for at in (0..rank).rev() {
         if at != axis && wanted[at] > 1 {
             let along = cx.iota(wanted[at], at, rank)?;
@@ -66,42 +72,48 @@ pub(super) fn elements(cx: &mut Context, x: Value, indices: Value, axis: usize) 
         }
         stride *= shape[at];
     }
-    let flat = cx.reshape(x, &[stride])?;
-    cx.gather(flat, place, 0)
+    Ok(place)
 }
 
 fn gather_nd(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (x, indices) = (node.input(0)?, node.input(1)?);
     let (shape, wanted) = (cx.shape(x)?, cx.shape(indices)?);
-    if node.int("batch_dims", 0)? != 0 {
-        return unsupported("with batch dimensions");
-    }
+    let shared = usize::try_from(node.int("batch_dims", 0)?).unwrap_or(usize::MAX);
     let Some((&depth, outer)) = wanted.split_last() else {
         return wrong("indices without dimensions");
     };
-    if depth == 0 || depth > shape.len() {
+    if shared > outer.len() || shape.get(..shared) != Some(&outer[..shared]) {
+        return wrong(format!(
+            "{shared} batch dimensions of {shape:?} and {wanted:?}"
+        ));
+    }
+    if depth == 0 || depth > shape.len() - shared {
         return wrong(format!("{depth} indices into {shape:?}"));
     }
     let indices = cx.cast(indices, DataType::I64)?;
-    let sizes: Vec<i64> = shape[..depth].iter().map(|&size| size as i64).collect();
+    let sizes: Vec<i64> = shape[shared..shared + depth]
+        .iter()
+        .map(|&size| size as i64)
+        .collect();
     let size = cx.integers(&[depth], &sizes)?;
     let indices = from_start(cx, indices, size)?;
     let strides: Vec<i64> = (0..depth)
-        .map(|at| shape[at + 1..depth].iter().product::<usize>() as i64)
+        .map(|at| sizes[at + 1..].iter().product::<i64>())
         .collect();
     let strides = cx.integers(&[depth], &strides)?;
     let places = cx.mul(indices, strides)?;
-    let last = wanted.len() - 1;
-    let places = cx.reduce(
-        fewbit_engine::graph::op::ReduceKind::Sum,
-        places,
-        &[last],
-        false,
-    )?;
-    let mut flat = vec![shape[..depth].iter().product()];
-    flat.extend(&shape[depth..]);
+    let mut places = cx.reduce(ReduceKind::Sum, places, &[outer.len()], false)?;
+    // Each row of the batch has its own part of the flat tensor.
+    let mut stride = sizes.iter().product::<i64>() as usize;
+    for at in (0..shared).rev() {
+        let along = cx.iota(outer[at], at, outer.len())?;
+        let along = scaled(cx, along, stride)?;
+        places = cx.add(places, along)?;
+        stride *= outer[at];
+    }
+    let mut flat = vec![stride];
+    flat.extend(&shape[shared + depth..]);
     let flat = cx.reshape(x, &flat)?;
-    debug_assert_eq!(cx.rank(places), outer.len());
     one(cx.gather(flat, places, 0))
 }
 
@@ -127,4 +139,39 @@ fn one_hot(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (off, on) = (cx.slice(values, 0, 0, 1)?, cx.slice(values, 0, 1, 1)?);
     let (off, on) = (cx.reshape(off, &[])?, cx.reshape(on, &[])?);
     one(cx.select(here, on, off))
+}
+
+/// The greatest elements along an axis (or the least), and their places; equal ones in the order in which they stand.
+fn top_k(cx: &mut Context, node: &Node<'_>) -> Outputs {
+    let (x, k) = (node.input(0)?, node.input(1)?);
+    let k = usize::try_from(cx.known_int(k)?).unwrap_or(usize::MAX);
+    let axis = axis_of(node.int("axis", -1)?, cx.rank(x))?;
+    let largest = node.flag("largest", true)?;
+    // Where they need not be sorted they may be.
+    node.ignore(&["sorted"]);
+    let top = Op::Extension(Extension::TopK { axis, k, largest });
+    let places = cx.op(top, &[x], DataType::I64)?;
+    Ok(vec![elements(cx, x, places, axis)?, places])
+}
+
+/// The first so many elements of each row of a batch turned around.
+fn reverse_sequence(cx: &mut Context, node: &Node<'_>) -> Outputs {
+    let (x, lengths) = (node.input(0)?, node.input(1)?);
+    let shape = cx.shape(x)?;
+    let rank = shape.len();
+    let (time, batch) = (
+        axis_of(node.int("time_axis", 0)?, rank)?,
+        axis_of(node.int("batch_axis", 1)?, rank)?,
+    );
+    let mut each = vec![1; rank];
+    each[batch] = shape[batch];
+    let lengths = cx.cast(lengths, DataType::I64)?;
+    let lengths = cx.reshape(lengths, &each)?;
+    let step = cx.iota(shape[time], time, rank)?;
+    let last = cx.with(Binary::Sub, lengths, 1.0)?;
+    let turned = cx.sub(last, step)?;
+    let inside = cx.compare(Compare::Lesser, step, lengths)?;
+    let places = cx.select(inside, turned, step)?;
+    let places = cx.expand(places, &shape)?;
+    one(elements(cx, x, places, time))
 }

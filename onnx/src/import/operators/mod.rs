@@ -7,15 +7,23 @@ mod conversion;
 mod convolution;
 mod elementwise;
 mod indexing;
+mod linear_attention;
 mod loss;
 pub(crate) mod microsoft;
 mod normalization;
+mod optional;
 mod pooling;
 mod product;
 mod quantization;
+mod recurrent;
 mod reduction;
 mod resize;
+mod sampling;
+mod scatter;
+mod selection;
 mod shape;
+mod signal;
+mod text;
 mod window;
 
 use super::context::{Made, Value};
@@ -27,17 +35,26 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     attention::TABLE,
     constant::TABLE,
     conversion::TABLE,
+    super::control::TABLE,
     convolution::TABLE,
     elementwise::TABLE,
     indexing::TABLE,
+    linear_attention::TABLE,
     loss::TABLE,
     normalization::TABLE,
+    optional::TABLE,
     pooling::TABLE,
     product::TABLE,
     quantization::TABLE,
+    recurrent::TABLE,
     reduction::TABLE,
     resize::TABLE,
+    sampling::TABLE,
+    scatter::TABLE,
+    selection::TABLE,
     shape::TABLE,
+    signal::TABLE,
+    text::TABLE,
 ];
 
 /// The outputs of an operator that has one.

@@ -1,12 +1,12 @@
-//! Pools over one and two axes, and over all of them.
+//! Pools over one to three axes, and over all of them.
 
 use fewbit_engine::graph::Op;
-use fewbit_engine::graph::op::{Binary, Pad, PadMode, Pool2d, PoolKind, ReduceKind, Unary};
+use fewbit_engine::graph::op::{Binary, Compare, Pool2d, PoolKind, ReduceKind, Unary};
 use fewbit_engine::tensor::DataType;
 
 use super::one;
-use super::window::{Sliding, as_image, list, of_image, spatial};
-use crate::import::context::{Context, Made, Value};
+use super::window::{Sliding, as_image, list, of_image, spatial, surrounded};
+use crate::import::context::{Context, MOST_PLACES, MOST_STEPS, Made, Value};
 use crate::import::error::{Refusal, unsupported, wrong};
 use crate::import::node::Node;
 use crate::import::table::Entry;
@@ -27,8 +27,7 @@ fn pool(cx: &mut Context, node: &Node<'_>) -> Outputs {
         "MaxPool" => PoolKind::Max,
         _ => PoolKind::Average,
     };
-    // It says how places are counted, which is nothing where they are not asked for.
-    node.ignore(&["storage_order"]);
+    let by_columns = node.flag("storage_order", false)?;
     let shape = cx.shape(x)?;
     let (sizes, sliding) = read(node, &shape)?;
     let (mut sliding, beyond) = with_ceiling(node, &sizes, sliding)?;
@@ -42,9 +41,13 @@ fn pool(cx: &mut Context, node: &Node<'_>) -> Outputs {
     }
     for (axis, more) in beyond.into_iter().enumerate() {
         sliding.after[axis] += more;
-        if sliding.before[axis].max(sliding.after[axis]) >= sliding.kernel[axis] {
+        if sliding.before[axis].max(sliding.after[axis]) >= sliding.reach(axis) {
             return unsupported("padding as large as the kernel");
         }
+    }
+    if node.wants(1) {
+        let (y, places) = greatest_with_places(cx, y, &sliding, by_columns)?;
+        return Ok(vec![cx.cast(y, x.data_type)?, places]);
     }
     let y = pooled(cx, y, &sliding, kind)?;
     one(cx.cast(y, x.data_type))
@@ -84,18 +87,25 @@ fn with_ceiling(
 /// Zeros in the place of the padding, which counts then.
 fn zeros_around(cx: &mut Context, x: Value, sliding: &mut Sliding) -> Made {
     let axes = sliding.kernel.len();
-    let with_outer = |sizes: &[usize]| [&[0, 0], sizes].concat();
-    let pad = Pad {
-        before: with_outer(&sliding.before),
-        after: with_outer(&sliding.after),
-        mode: PadMode::Constant(0.0),
-    };
+    let y = surrounded(cx, x, &sliding.before, &sliding.after, 0.0);
     (sliding.before, sliding.after) = (vec![0; axes], vec![0; axes]);
-    cx.op(Op::Pad(pad), &[x], x.data_type)
+    y
 }
 
+/// A window over three axes is one over planes and then one over depth: a mean of means is over all that both see.
 fn pooled(cx: &mut Context, x: Value, sliding: &Sliding, kind: PoolKind) -> Made {
-    let rank = cx.rank(x);
+    let shape = cx.shape(x)?;
+    if let &[n, c, d, h, w] = &shape[..] {
+        let planes = cx.reshape(x, &[n, c * d, h, w])?;
+        let planes = pooled(cx, planes, &sliding.of_planes(), kind)?;
+        let [_, _, h, w] = cx.shape(planes)?[..] else {
+            return wrong(format!("shape {shape:?}"));
+        };
+        let depth = cx.reshape(planes, &[n, c, d, h * w])?;
+        let depth = pooled(cx, depth, &sliding.of_depth(), kind)?;
+        let d = cx.shape(depth)?[2];
+        return cx.reshape(depth, &[n, c, d, h, w]);
+    }
     let image = as_image(cx, x)?;
     let pool = Pool2d {
         kind,
@@ -103,7 +113,76 @@ fn pooled(cx: &mut Context, x: Value, sliding: &Sliding, kind: PoolKind) -> Made
         window: sliding.window(),
     };
     let y = cx.op(Op::Pool2d(pool), &[image], x.data_type)?;
-    of_image(cx, y, rank)
+    of_image(cx, y, shape.len())
+}
+
+/// The greatest element of each window, and its place in the flat tensor: the first one, tap by tap.
+fn greatest_with_places(
+    cx: &mut Context,
+    x: Value,
+    sliding: &Sliding,
+    by_columns: bool,
+) -> Result<(Value, Value), Refusal> {
+    let shape = cx.shape(x)?;
+    let (sizes, axes) = (&shape[2..], shape.len() - 2);
+    let taps: usize = sliding.kernel.iter().product();
+    let counts: Vec<usize> = (0..axes)
+        .map(|axis| sliding.windows(axis, sizes[axis]))
+        .collect();
+    let windows: usize = counts.iter().product();
+    if taps > MOST_STEPS || windows > MOST_PLACES {
+        return unsupported(format!("places of {windows} windows of {taps}"));
+    }
+    let padded = surrounded(cx, x, &sliding.before, &sliding.after, f32::NEG_INFINITY)?;
+    let mut strides = vec![1; axes];
+    for at in 1..axes {
+        let (axis, inner) = match by_columns {
+            true => (at, at - 1),
+            false => (axes - 1 - at, axes - at),
+        };
+        strides[axis] = strides[inner] * sizes[inner];
+    }
+    let mut best: Option<(Value, Value)> = None;
+    for tap in 0..taps {
+        let mut rest = tap;
+        let mut part = padded;
+        let mut places = vec![0i64; windows];
+        let mut inner = windows;
+        let mut inner_taps = taps;
+        for axis in 0..axes {
+            inner /= counts[axis];
+            inner_taps /= sliding.kernel[axis];
+            let own = rest / inner_taps;
+            rest %= inner_taps;
+            let along = sliding.places(axis, own, counts[axis]);
+            part = cx.pick(part, axis + 2, &along)?;
+            for (window, place) in places.iter_mut().enumerate() {
+                let at = along[window / inner % counts[axis]] as i64;
+                *place += (at - sliding.before[axis] as i64) * strides[axis] as i64;
+            }
+        }
+        let places = cx.integers(&counts, &places)?;
+        best = Some(match best {
+            None => (part, places),
+            Some((value, place)) => {
+                let above = cx.compare(Compare::Greater, part, value)?;
+                (
+                    cx.select(above, part, value)?,
+                    cx.select(above, places, place)?,
+                )
+            }
+        });
+    }
+    let Some((value, place)) = best else {
+        return wrong("an empty kernel");
+    };
+    let pixels: usize = sizes.iter().product();
+    let rank = shape.len();
+    let (image, channel) = (cx.iota(shape[0], 0, rank)?, cx.iota(shape[1], 1, rank)?);
+    let image = cx.with(Binary::Mul, image, (shape[1] * pixels) as f64)?;
+    let channel = cx.with(Binary::Mul, channel, pixels as f64)?;
+    let start = cx.add(image, channel)?;
+    Ok((value, cx.add(place, start)?))
 }
 
 /// `(Σ |x|^p)^(1/p)` of a window; padding is zeros.

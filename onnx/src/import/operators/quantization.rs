@@ -8,7 +8,7 @@ use super::conversion::type_number;
 use super::convolution::integer_sums;
 use super::elementwise::round_half_even;
 use super::one;
-use super::product::{less_zero, product};
+use super::product::integer_product;
 use crate::import::context::{Context, Made, Value};
 use crate::import::error::{Refusal, unsupported, wrong};
 use crate::import::node::{Node, axis_of};
@@ -30,6 +30,8 @@ fn bounds(data_type: DataType) -> Result<(f32, f32), Refusal> {
         DataType::I8 => (-128.0, 127.0),
         DataType::U16 => (0.0, 65535.0),
         DataType::I16 => (-32768.0, 32767.0),
+        DataType::U4 => (0.0, 15.0),
+        DataType::I4 => (-8.0, 7.0),
         other => return unsupported(format!("quantized to {other}")),
     })
 }
@@ -202,9 +204,7 @@ fn matmul(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let [a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero] = all[..] else {
         return wrong(format!("{} inputs", all.len()));
     };
-    let a = less_zero(cx, a, Some(a_zero), true)?;
-    let b = less_zero(cx, b, Some(b_zero), false)?;
-    let sums = product(cx, a, b)?;
+    let sums = integer_product(cx, (a, Some(a_zero)), (b, Some(b_zero)))?;
     let factor = factor(cx, a_scale, b_scale, y_scale)?;
     one(requantized(cx, sums, factor, y_zero))
 }

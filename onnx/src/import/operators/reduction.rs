@@ -27,6 +27,7 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::new("ArgMin", 1, arg),
     Entry::new("Hardmax", 13, hardmax),
     Entry::new("CumSum", 11, cumulative_sum),
+    Entry::widened("CumProd", 26, cumulative_product),
 ];
 
 /// The axes are an attribute before operator set 13 (ReduceSum) or 18 (the others), and an input from then on.
@@ -58,7 +59,36 @@ fn reduce(cx: &mut Context, node: &Node<'_>) -> Outputs {
         true => (0..rank).collect(),
         false => axes_of(&axes, rank)?,
     };
+    let shape = cx.shape(x)?;
+    if axes.iter().any(|&axis| shape[axis] == 0) {
+        return one(of_nothing(cx, kind, x, &axes, keep));
+    }
     one(cx.reduce(kind, x, &axes, keep))
+}
+
+/// What a reduction over no elements is.
+fn of_nothing(cx: &mut Context, kind: ReduceKind, x: Value, axes: &[usize], keep: bool) -> Made {
+    let mut shape = cx.shape(x)?;
+    for &axis in axes.iter().rev() {
+        match keep {
+            true => shape[axis] = 1,
+            false => _ = shape.remove(axis),
+        }
+    }
+    let value = match kind {
+        ReduceKind::Product => 1.0,
+        // The type's own bounds, where a cast of an infinity ends.
+        ReduceKind::Max | ReduceKind::LogSum | ReduceKind::LogSumExp => f64::NEG_INFINITY,
+        ReduceKind::Min => f64::INFINITY,
+        ReduceKind::Mean => f64::NAN,
+        _ => 0.0,
+    };
+    let value = match (x.data_type, kind) {
+        (DataType::Bool, ReduceKind::Max) => cx.number(0.0, x.data_type)?,
+        (DataType::Bool, ReduceKind::Min) => cx.number(1.0, x.data_type)?,
+        _ => cx.number(value, x.data_type)?,
+    };
+    cx.expand(value, &shape)
 }
 
 /// The first place, or the last if asked, of the greatest or least element along an axis.
@@ -118,4 +148,36 @@ fn cumulative_sum(cx: &mut Context, node: &Node<'_>) -> Outputs {
         reversed: node.flag("reverse", false)?,
     };
     one(cx.op(Op::CumulativeSum(sum), &[x], x.data_type))
+}
+
+/// The product of what stands up to each place along an axis, by doubling how far each place sees.
+fn cumulative_product(cx: &mut Context, node: &Node<'_>) -> Outputs {
+    let (x, axis) = (node.input(0)?, node.input(1)?);
+    let axis = axis_of(cx.known_int(axis)?, cx.rank(x))?;
+    let (exclusive, reverse) = (node.flag("exclusive", false)?, node.flag("reverse", false)?);
+    let shape = cx.shape(x)?;
+    let size = shape[axis];
+    // `by` ones on the side where the products begin, and as many elements less on the other.
+    let moved = |cx: &mut Context, y: Value, by: usize| {
+        let mut border = shape.clone();
+        border[axis] = by;
+        let ones = cx.number(1.0, x.data_type)?;
+        let ones = cx.expand(ones, &border)?;
+        let kept = cx.slice(y, axis, if reverse { by } else { 0 }, size - by)?;
+        match reverse {
+            true => cx.concat(&[kept, ones], axis),
+            false => cx.concat(&[ones, kept], axis),
+        }
+    };
+    let mut y = match exclusive && size > 0 {
+        true => moved(cx, x, 1)?,
+        false => x,
+    };
+    let mut by = 1;
+    while by < size {
+        let before = moved(cx, y, by)?;
+        y = cx.mul(y, before)?;
+        by *= 2;
+    }
+    Ok(vec![y])
 }

@@ -1,5 +1,6 @@
 //! Resize: an axis at a time, as a choice of places (nearest) or a product with a matrix of weights (linear, cubic).
 
+use fewbit_engine::graph::op::{Binary, Unary};
 use fewbit_engine::tensor::DataType;
 
 use crate::import::context::{Context, Made, Value};
@@ -9,7 +10,10 @@ use crate::import::table::Entry;
 
 type Outputs = Result<Vec<Value>, Refusal>;
 
-pub(super) const TABLE: &[Entry] = &[Entry::widened("Resize", 11, resize)];
+pub(super) const TABLE: &[Entry] = &[
+    Entry::widened("Resize", 11, resize),
+    Entry::widened("Upsample", 7, upsample),
+];
 
 /// More elements than a matrix of weights may have.
 const MOST_WEIGHTS: usize = 1 << 24;
@@ -20,28 +24,32 @@ struct Settings {
     nearest: String,
     cubic: f64,
     exclude_outside: bool,
+    antialias: bool,
+    /// What is outside of the image where only a part of it is read.
+    extrapolation: f32,
+}
+
+/// How an axis is resized: to which size, by which factor, and which part of it is read.
+struct Axis {
+    to: usize,
+    scale: f64,
+    part: [f64; 2],
 }
 
 fn resize(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
-    // Only a crop reads the region.
-    let _ = node.optional(1);
+    let region = node.optional(1);
     let (scales, sizes) = (node.optional(2), node.optional(3));
     let shape = cx.shape(x)?;
-    node.ignore(&["extrapolation_value"]);
     let settings = Settings {
         mode: node.word("mode", "nearest")?,
         transform: node.word("coordinate_transformation_mode", "half_pixel")?,
         nearest: node.word("nearest_mode", "round_prefer_floor")?,
         cubic: node.float("cubic_coeff_a", -0.75)?.into(),
         exclude_outside: node.flag("exclude_outside", false)?,
+        antialias: node.flag("antialias", false)?,
+        extrapolation: node.float("extrapolation_value", 0.0)?,
     };
-    if settings.transform == "tf_crop_and_resize" {
-        return unsupported("tf_crop_and_resize");
-    }
-    if node.flag("antialias", false)? {
-        return unsupported("with antialias");
-    }
     let axes: Vec<usize> = match node.ints("axes")? {
         Some(axes) => axes
             .iter()
@@ -68,15 +76,68 @@ fn resize(cx: &mut Context, node: &Node<'_>) -> Outputs {
         }
         _ => return wrong("neither scales nor sizes"),
     };
+    // Only a crop reads the region.
+    let crop = settings.transform == "tf_crop_and_resize";
+    let region = match region {
+        Some(region) if crop => cx.known_floats(region)?,
+        _ => Vec::new(),
+    };
+    if crop && region.len() != 2 * axes.len() {
+        return wrong(format!("a region of {} numbers", region.len()));
+    }
     let mut y = x;
-    for (&axis, (size, scale)) in axes.iter().zip(plan) {
-        if size == shape[axis] && scale == 1.0 {
+    for (at, (&axis, (to, scale))) in axes.iter().zip(plan).enumerate() {
+        let part = match crop {
+            true => [region[at], region[axes.len() + at]],
+            false => [0.0, 1.0],
+        };
+        if to == shape[axis] && scale == 1.0 && part == [0.0, 1.0] {
             continue;
         }
-        if size > (1 << 20) || shape[axis] == 0 {
-            return unsupported(format!("{} to {size}", shape[axis]));
+        if to > (1 << 20) || shape[axis] == 0 {
+            return unsupported(format!("{} to {to}", shape[axis]));
         }
-        y = along(cx, y, axis, size, scale, &settings)?;
+        y = along(cx, y, axis, &Axis { to, scale, part }, &settings)?;
+    }
+    Ok(vec![y])
+}
+
+/// The scales are an attribute before operator set 9 and an input from then on.
+fn upsample(cx: &mut Context, node: &Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let scales: Vec<f64> = match node.opset {
+        9.. => {
+            let scales = node.input(1)?;
+            cx.known_floats(scales)?
+        }
+        _ => {
+            let scales = node.floats("scales")?.unwrap_or_default();
+            scales.into_iter().map(f64::from).collect()
+        }
+    };
+    let shape = cx.shape(x)?;
+    if scales.len() != shape.len() {
+        return wrong(format!("{} scales for {shape:?}", scales.len()));
+    }
+    let settings = Settings {
+        mode: node.word("mode", "nearest")?,
+        transform: "asymmetric".to_owned(),
+        nearest: "floor".to_owned(),
+        cubic: 0.0,
+        exclude_outside: false,
+        antialias: false,
+        extrapolation: 0.0,
+    };
+    let mut y = x;
+    for (axis, scale) in scales.into_iter().enumerate() {
+        let to = (shape[axis] as f64 * scale).floor() as usize;
+        if scale < 1.0 || to > (1 << 20) || shape[axis] == 0 {
+            return unsupported(format!("{} by {scale}", shape[axis]));
+        }
+        if scale != 1.0 {
+            let part = [0.0, 1.0];
+            y = along(cx, y, axis, &Axis { to, scale, part }, &settings)?;
+        }
     }
     Ok(vec![y])
 }
@@ -113,14 +174,8 @@ fn by_sizes(
 }
 
 /// Where output `at` is in the input ("coordinate_transformation_mode").
-fn origin(
-    settings: &Settings,
-    at: usize,
-    from: usize,
-    to: usize,
-    scale: f64,
-) -> Result<f64, Refusal> {
-    let at = at as f64;
+fn origin(settings: &Settings, at: usize, from: usize, axis: &Axis) -> Result<f64, Refusal> {
+    let (at, to, scale) = (at as f64, axis.to, axis.scale);
     Ok(match settings.transform.as_str() {
         "half_pixel" => (at + 0.5) / scale - 0.5,
         "half_pixel_symmetric" => {
@@ -136,26 +191,49 @@ fn origin(
             last => at * (from as f64 - 1.0) / last,
         },
         "asymmetric" => at / scale,
+        "tf_crop_and_resize" => {
+            let [first, last] = axis.part.map(|end| end * (from as f64 - 1.0));
+            match to {
+                1 => (first + last) / 2.0,
+                _ => first + at * (last - first) / (to as f64 - 1.0),
+            }
+        }
         other => return wrong(format!("coordinate_transformation_mode {other:?}")),
     })
 }
 
-fn along(
+fn along(cx: &mut Context, x: Value, axis: usize, plan: &Axis, settings: &Settings) -> Made {
+    let (from, to) = (cx.shape(x)?[axis], plan.to);
+    let origins: Vec<f64> = (0..to)
+        .map(|at| origin(settings, at, from, plan))
+        .collect::<Result<_, _>>()?;
+    let y = read_at(cx, x, axis, &origins, plan, settings)?;
+    let inside = |origin: &f64| (0.0..=from as f64 - 1.0).contains(origin);
+    if settings.transform != "tf_crop_and_resize" || origins.iter().all(inside) {
+        return Ok(y);
+    }
+    let kept: Vec<i64> = origins.iter().map(|origin| inside(origin).into()).collect();
+    let mut shape = vec![1; cx.rank(x)];
+    shape[axis] = to;
+    let kept = cx.integers(&shape, &kept)?;
+    let kept = cx.cast(kept, DataType::Bool)?;
+    let outside = cx.number(settings.extrapolation.into(), y.data_type)?;
+    cx.select(kept, y, outside)
+}
+
+fn read_at(
     cx: &mut Context,
     x: Value,
     axis: usize,
-    to: usize,
-    scale: f64,
+    origins: &[f64],
+    plan: &Axis,
     settings: &Settings,
 ) -> Made {
-    let from = cx.shape(x)?[axis];
-    let origins: Vec<f64> = (0..to)
-        .map(|at| origin(settings, at, from, to, scale))
-        .collect::<Result<_, _>>()?;
+    let (from, to) = (cx.shape(x)?[axis], plan.to);
     let last = from as i64 - 1;
     if settings.mode == "nearest" {
         let mut places = Vec::with_capacity(to);
-        for origin in origins {
+        for &origin in origins {
             let place = match settings.nearest.as_str() {
                 "round_prefer_floor" => (origin - 0.5).ceil(),
                 "round_prefer_ceil" => (origin + 0.5).floor(),
@@ -174,10 +252,17 @@ fn along(
         return unsupported(format!("{from} to {to}"));
     }
     let mut matrix = vec![0.0f32; from * to];
-    for (at, origin) in origins.into_iter().enumerate() {
+    for (at, &origin) in origins.iter().enumerate() {
         let first = origin.floor();
         let rest = origin - first;
+        let stretch = match settings.antialias {
+            true => plan.scale.min(1.0),
+            false => 1.0,
+        };
         let taps = match settings.mode.as_str() {
+            mode @ ("linear" | "cubic") if stretch < 1.0 => {
+                stretched(rest, stretch, mode == "cubic", settings.cubic)?
+            }
             "linear" => vec![(0, 1.0 - rest), (1, rest)],
             "cubic" => cubic(rest, settings.cubic),
             other => return wrong(format!("mode {other:?}")),
@@ -210,14 +295,68 @@ fn along(
     cx.transpose(turned, &back)
 }
 
-/// The weights of the four places around one (Keys 1981), `rest` beyond the second.
+/// The weights of all places that a filter reaches which is wider by `1 / stretch`.
+fn stretched(rest: f64, stretch: f64, cubic: bool, a: f64) -> Result<Vec<(i64, f64)>, Refusal> {
+    let reach = (if cubic { 2.0 } else { 1.0 } / stretch).ceil();
+    if reach > MOST_WEIGHTS as f64 {
+        return unsupported(format!("a filter over {reach} places"));
+    }
+    let weight = |tap: i64| {
+        let d = ((tap as f64 - rest) * stretch).abs();
+        match cubic {
+            true if d <= 1.0 => near(d, a),
+            true if d < 2.0 => far(d, a),
+            true => 0.0,
+            false => (1.0 - d).max(0.0),
+        }
+    };
+    let reach = reach as i64;
+    Ok((-reach..=reach + 1).map(|tap| (tap, weight(tap))).collect())
+}
+
+/// Keys' cubic (1981) up to one place away, and from there on.
+fn near(d: f64, a: f64) -> f64 {
+    ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0
+}
+
+fn far(d: f64, a: f64) -> f64 {
+    ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a
+}
+
+/// The weights of the four places around one, `rest` beyond the second.
 fn cubic(rest: f64, a: f64) -> Vec<(i64, f64)> {
-    let near = |d: f64| ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0;
-    let far = |d: f64| ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a;
     vec![
-        (-1, far(rest + 1.0)),
-        (0, near(rest)),
-        (1, near(1.0 - rest)),
-        (2, far(2.0 - rest)),
+        (-1, far(rest + 1.0, a)),
+        (0, near(rest, a)),
+        (1, near(1.0 - rest, a)),
+        (2, far(2.0 - rest, a)),
     ]
+}
+
+/// The same weights for values that are not known beforehand.
+pub(super) fn cubic_weights(cx: &mut Context, rest: Value, a: f64) -> Result<[Value; 4], Refusal> {
+    let cubic = |cx: &mut Context, d: Value, factors: [f64; 4]| {
+        let mut y = cx.with(Binary::Mul, d, factors[0])?;
+        for factor in &factors[1..3] {
+            y = cx.with(Binary::Add, y, *factor)?;
+            y = cx.mul(y, d)?;
+        }
+        cx.with(Binary::Add, y, factors[3])
+    };
+    let (near, far) = (
+        [a + 2.0, -(a + 3.0), 0.0, 1.0],
+        [a, -5.0 * a, 8.0 * a, -4.0 * a],
+    );
+    let away = cx.with(Binary::Add, rest, 1.0)?;
+    let negative = cx.unary(Unary::Neg, rest)?;
+    let (left, beyond) = (
+        cx.with(Binary::Add, negative, 1.0)?,
+        cx.with(Binary::Add, negative, 2.0)?,
+    );
+    Ok([
+        cubic(cx, away, far)?,
+        cubic(cx, rest, near)?,
+        cubic(cx, left, near)?,
+        cubic(cx, beyond, far)?,
+    ])
 }

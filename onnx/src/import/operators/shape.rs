@@ -310,6 +310,13 @@ fn pad(cx: &mut Context, node: &Node<'_>) -> Outputs {
         "constant" => return unsupported(format!("padding with {value}")),
         "edge" => PadMode::Edge,
         "reflect" => PadMode::Reflection,
+        "wrap" => {
+            let mut y = x;
+            for (i, &axis) in axes.iter().enumerate() {
+                y = wrapped(cx, y, axis, pads[i], pads[axes.len() + i])?;
+            }
+            return Ok(vec![y]);
+        }
         other => return unsupported(format!("mode {other:?}")),
     };
     let (mut before, mut after) = (vec![0; shape.len()], vec![0; shape.len()]);
@@ -317,6 +324,20 @@ fn pad(cx: &mut Context, node: &Node<'_>) -> Outputs {
         (before[axis], after[axis]) = (pads[i], pads[axes.len() + i]);
     }
     one(padded(cx, x, &before, &after, mode))
+}
+
+/// An axis that goes on from its end at its beginning.
+fn wrapped(cx: &mut Context, x: Value, axis: usize, before: i64, after: i64) -> Made {
+    let size = cx.shape(x)?[axis] as i64;
+    let count = size.checked_add(before).and_then(|n| n.checked_add(after));
+    let Some(count) = count.filter(|&count| count >= 0 && size > 0) else {
+        return wrong(format!("{before} and {after} around {size}"));
+    };
+    if count > MOST_PLACES as i64 {
+        return unsupported(format!("an axis of {count}"));
+    }
+    let places = (0..count).map(|at| (at - before).rem_euclid(size) as usize);
+    cx.pick(x, axis, &places.collect::<Vec<_>>())
 }
 
 /// With elements added before and after each dimension, or taken away where a number is negative.

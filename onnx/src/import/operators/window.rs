@@ -1,12 +1,15 @@
 //! What convolutions and pools have in common: kernel, strides, dilations and padding, an axis each.
+//!
+//! The graph's windows are over two axes. One axis is a width; three are planes and a depth.
 
-use fewbit_engine::graph::op::Window;
+use fewbit_engine::graph::Op;
+use fewbit_engine::graph::op::{Pad, PadMode, Window};
 
 use crate::import::context::{Context, Made, Value};
 use crate::import::error::{Refusal, unsupported, wrong};
 use crate::import::node::Node;
 
-/// How a window goes over the spatial axes, which are one or two.
+/// How a window goes over the spatial axes, which are one, two or three.
 #[derive(Clone, Debug)]
 pub(super) struct Sliding {
     pub(super) kernel: Vec<usize>,
@@ -95,6 +98,46 @@ impl Sliding {
         Ok(())
     }
 
+    /// Of the last two axes alone.
+    pub(super) fn of_planes(&self) -> Sliding {
+        let last = |values: &[usize]| values[values.len().saturating_sub(2)..].to_vec();
+        Sliding {
+            kernel: last(&self.kernel),
+            strides: last(&self.strides),
+            dilations: last(&self.dilations),
+            before: last(&self.before),
+            after: last(&self.after),
+        }
+    }
+
+    /// Of the first axis alone, as a height; the width stays as it is.
+    pub(super) fn of_depth(&self) -> Sliding {
+        Sliding {
+            kernel: vec![self.kernel[0], 1],
+            strides: vec![self.strides[0], 1],
+            dilations: vec![self.dilations[0], 1],
+            before: vec![self.before[0], 0],
+            after: vec![self.after[0], 0],
+        }
+    }
+
+    /// How many windows there are along an axis of `size`.
+    pub(super) fn windows(&self, axis: usize, size: usize) -> usize {
+        let padded = size + self.before[axis] + self.after[axis];
+        match padded.checked_sub(self.reach(axis)) {
+            Some(left) => left / self.strides[axis] + 1,
+            None => 0,
+        }
+    }
+
+    /// The places of a padded axis that a tap of each of so many windows takes.
+    pub(super) fn places(&self, axis: usize, tap: usize, windows: usize) -> Vec<usize> {
+        let first = tap * self.dilations[axis];
+        (0..windows)
+            .map(|at| first + at * self.strides[axis])
+            .collect()
+    }
+
     /// The window over height and width; one axis is a width.
     pub(super) fn window(&self) -> Window {
         match self.kernel.len() {
@@ -121,10 +164,10 @@ impl Sliding {
     }
 }
 
-/// The sizes of the spatial axes, which must be one or two.
+/// The sizes of the spatial axes, which must be one, two or three.
 pub(super) fn spatial(shape: &[usize]) -> Result<Vec<usize>, Refusal> {
     match shape.len() {
-        3 | 4 => Ok(shape[2..].to_vec()),
+        3..=5 => Ok(shape[2..].to_vec()),
         rank => unsupported(format!("over {} spatial axes", rank.saturating_sub(2))),
     }
 }
@@ -145,4 +188,23 @@ pub(super) fn of_image(cx: &mut Context, y: Value, rank: usize) -> Made {
         shape.remove(2);
     }
     cx.reshape(y, &shape)
+}
+
+/// With `value` around the spatial axes.
+pub(super) fn surrounded(
+    cx: &mut Context,
+    x: Value,
+    before: &[usize],
+    after: &[usize],
+    value: f32,
+) -> Made {
+    if before.iter().chain(after).all(|&by| by == 0) {
+        return Ok(x);
+    }
+    let pad = Pad {
+        before: [&[0, 0], before].concat(),
+        after: [&[0, 0], after].concat(),
+        mode: PadMode::Constant(value),
+    };
+    cx.op(Op::Pad(pad), &[x], x.data_type)
 }

@@ -87,7 +87,7 @@ pub(super) fn clamp(case: &Case<'_>, min: f32, max: f32) -> Result<Tensor, Evalu
 }
 
 /// Pairs of elements of inputs 0 and 1, broadcast to the output's shape.
-fn pairs<'v, T: Copy>(
+pub(super) fn pairs<'v, T: Copy>(
     case: &Case<'_>,
     a: &'v [T],
     b: &'v [T],
@@ -116,7 +116,7 @@ pub(super) fn binary(case: &Case<'_>, op: Binary) -> Result<Tensor, EvaluateErro
     }
 }
 
-fn binary_float(op: Binary, a: f64, b: f64) -> f64 {
+pub(super) fn binary_float(op: Binary, a: f64, b: f64) -> f64 {
     match op {
         Binary::Add => a + b,
         Binary::Sub => a - b,
@@ -140,7 +140,7 @@ fn binary_float(op: Binary, a: f64, b: f64) -> f64 {
     }
 }
 
-fn binary_integer(op: Binary, a: i128, b: i128) -> i128 {
+pub(super) fn binary_integer(op: Binary, a: i128, b: i128) -> i128 {
     match op {
         Binary::Add => a + b,
         Binary::Sub => a - b,

@@ -8,6 +8,7 @@
 mod attention;
 mod cache;
 mod elementwise;
+mod extension;
 mod gather;
 mod graph;
 mod indexing;
@@ -17,6 +18,7 @@ mod numbers;
 mod product;
 mod reduction;
 mod rotary;
+mod scatter;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -111,6 +113,8 @@ pub fn evaluate(op: &Op, inputs: &[View<'_>]) -> Result<Tensor, EvaluateError> {
         Op::BlockMatmul { bias } => product::block_matmul(&case, *bias),
         Op::KvAppend => cache::kv_append(&case),
         Op::DequantizeBlocks => product::dequantize_blocks(&case),
+        Op::ScatterNd(scatter) => scatter::scatter_nd(&case, *scatter),
+        Op::Extension(extension) => extension::extension(&case, *extension),
     }
 }
 

@@ -71,6 +71,8 @@ fn read(view: &View<'_>, data_type: DataType) -> Numbers {
         DataType::U32 => Integers(each(bytes, |b| u32::from_le_bytes(b).into())),
         DataType::U16 => Integers(each(bytes, |b| u16::from_le_bytes(b).into())),
         DataType::U8 => Integers(each(bytes, |[b]| b.into())),
+        DataType::I4 => Integers(each(bytes, |[b]| ((b << 4) as i8 >> 4).into())),
+        DataType::U4 => Integers(each(bytes, |[b]| (b & 15).into())),
         DataType::Bool => Integers(each(bytes, |[b]| (b != 0).into())),
     }
 }
@@ -90,6 +92,8 @@ pub(super) fn from_float(data_type: DataType, value: f64, out: &mut [u8]) {
         DataType::U32 => out.copy_from_slice(&(value as u32).to_le_bytes()),
         DataType::U16 => out.copy_from_slice(&(value as u16).to_le_bytes()),
         DataType::U8 => out.copy_from_slice(&[value as u8]),
+        DataType::I4 => out.copy_from_slice(&[(value as i8).clamp(-8, 7) as u8]),
+        DataType::U4 => out.copy_from_slice(&[(value as u8).min(15)]),
         DataType::Bool => out.copy_from_slice(&[u8::from(value != 0.0)]),
     }
 }
@@ -100,6 +104,8 @@ fn from_integer(data_type: DataType, value: i128, out: &mut [u8]) {
         DataType::F32 => out.copy_from_slice(&(value as f32).to_le_bytes()),
         DataType::F64 | DataType::F16 | DataType::Bf16 => from_float(data_type, value as f64, out),
         DataType::Bool => out.copy_from_slice(&[u8::from(value != 0)]),
+        DataType::I4 => out.copy_from_slice(&[(((value as u8) << 4) as i8 >> 4) as u8]),
+        DataType::U4 => out.copy_from_slice(&[value as u8 & 15]),
         _ => out.copy_from_slice(&value.to_le_bytes()[..data_type.bytes()]),
     }
 }

@@ -6,7 +6,8 @@ use fewbit_shaders::{Elementwise, Indexing, InputType, Kernel};
 
 use super::{Lowering, Work, broadcast_strides, unsupported};
 use crate::backend::BackendError;
-use crate::graph::op::{Binary, Compare, Fused, Logical, Operand, Step, Unary};
+use crate::backend::gpu::element::device_type;
+use crate::graph::op::{Binary, Bitwise, Compare, Extension, Fused, Logical, Operand, Step, Unary};
 use crate::graph::{Node, Op};
 use crate::tensor::DataType;
 
@@ -23,7 +24,9 @@ impl Lowering<'_> {
         let to = node.outputs[0];
         let output = self.device_type(op, to)?;
         let plain = self.graph.value(node.inputs[0]).element.plain();
+        let made = self.graph.value(to).element.plain();
         let body = body(&node.op, &types, plain)
+            .and_then(|body| wrapped(&node.op, body, made?))
             .ok_or_else(|| unsupported(op, format!("over {types:?} on the GPU")))?;
         let shape = self.shape(to).to_vec();
         let count: usize = shape.iter().product();
@@ -39,8 +42,10 @@ impl Lowering<'_> {
             .map(|&id| indexing(self.shape(id), &shape))
             .collect();
         // A cast's body names scalar types.
-        let vec4 = !matches!(node.op, Op::Cast { .. })
-            && count.is_multiple_of(4)
+        let vec4 = !matches!(
+            node.op,
+            Op::Cast { .. } | Op::Extension(Extension::Bitcast { .. })
+        ) && count.is_multiple_of(4)
             && output == InputType::F32
             && types.iter().all(|&t| t == InputType::F32)
             && found.iter().all(|(indexing, period)| match indexing {
@@ -120,7 +125,16 @@ fn body(op: &Op, types: &[InputType], plain: Option<DataType>) -> Option<String>
                 Compare::Lesser => "<",
                 Compare::LesserOrEqual => "<=",
             };
-            format!("select(0u, 1u, x0 {sign} x1)")
+            // Devices may take it that there is no NaN, which is told by its bits.
+            let nan = |x: &str| format!("(bitcast<u32>({x}) & 0x7fffffffu) > 0x7f800000u");
+            let either = format!("({} || {})", nan("x0"), nan("x1"));
+            match (t, op) {
+                (InputType::F32, Compare::NotEqual) => {
+                    format!("select(0u, 1u, x0 != x1 || {either})")
+                }
+                (InputType::F32, _) => format!("select(0u, 1u, x0 {sign} x1 && !{either})"),
+                _ => format!("select(0u, 1u, x0 {sign} x1)"),
+            }
         }
         Op::Logical(op) => {
             let sign = match op {
@@ -139,9 +153,31 @@ fn body(op: &Op, types: &[InputType], plain: Option<DataType>) -> Option<String>
         Op::Where => "select(x2, x1, x0 != 0u)".to_owned(),
         Op::Cast { to } => cast(plain?, t, *to)?,
         Op::Fused(fused) => return fused_body(fused),
+        Op::Extension(Extension::Atan) => "atan(x0)".to_owned(),
+        Op::Extension(Extension::Bitwise(op)) => match op {
+            Bitwise::And => "x0 & x1".to_owned(),
+            Bitwise::Or => "x0 | x1".to_owned(),
+            Bitwise::Xor => "x0 ^ x1".to_owned(),
+        },
+        Op::Extension(Extension::Bitcast { to }) => bitcast(plain?, *to)?,
         _ => return None,
     };
     Some(format!("  let r = {expression};"))
+}
+
+/// Arithmetic over integers of fewer bits than the device's wraps in theirs.
+fn wrapped(op: &Op, body: String, to: DataType) -> Option<String> {
+    let arithmetic = matches!(op, Op::Unary(_) | Op::Binary(_));
+    if !arithmetic || to.is_float() || to.bytes() >= 4 {
+        return Some(body);
+    }
+    let (wide, t) = match device_type(to)? {
+        InputType::U32 => (DataType::U32, InputType::U32),
+        _ => (DataType::I32, InputType::I32),
+    };
+    let narrow = cast(wide, t, to)?;
+    let body = body.replace("let r = ", "let x = ");
+    Some(format!("{body}\n  let r = {};", narrow.replace("x0", "x")))
 }
 
 fn fused_body(fused: &Fused) -> Option<String> {
@@ -175,6 +211,8 @@ fn unary(op: Unary, t: InputType, x: &str) -> Option<String> {
             Unary::Identity => Some(x.to_owned()),
             Unary::Abs if t == InputType::U32 => Some(x.to_owned()),
             Unary::Abs => Some(format!("abs({x})")),
+            Unary::Relu if t == InputType::I32 => Some(format!("max({x}, 0)")),
+            Unary::Relu => Some(x.to_owned()),
             Unary::Neg if t == InputType::I32 => Some(format!("-({x})")),
             _ => None,
         };
@@ -245,9 +283,22 @@ fn cast(from: DataType, t: InputType, to: DataType) -> Option<String> {
         DataType::U64 | DataType::U32 => unsigned,
         DataType::U16 => format!("{unsigned} & 0xffffu"),
         DataType::U8 => format!("{unsigned} & 0xffu"),
+        DataType::I4 => format!("({signed} << 28u) >> 28u"),
+        DataType::U4 => format!("{unsigned} & 0xfu"),
         DataType::Bool => "u32(x0 != ".to_owned() + t.wgsl() + "(0))",
         DataType::F64 => return None,
     })
+}
+
+/// The same bits as another type: where they are as wide on the device, and integers among each other.
+fn bitcast(from: DataType, to: DataType) -> Option<String> {
+    let (source, target) = (device_type(from)?, device_type(to)?);
+    match from.bytes() {
+        4 => Some(format!("bitcast<{}>(x0)", target.wgsl())),
+        // Integers of fewer bits wrap as in a cast.
+        1 | 2 if !from.is_float() && !to.is_float() => cast(from, source, to),
+        _ => None,
+    }
 }
 
 /// A float literal. WGSL has none for infinities: the largest numbers stand for them.

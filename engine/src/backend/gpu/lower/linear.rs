@@ -1,6 +1,6 @@
 //! Products: with weights in their stored format, and of two activations.
 
-use fewbit_shaders::{Kernel, Linear, LinearPath, Path, WeightFormat};
+use fewbit_shaders::{InputType, Kernel, Linear, LinearPath, Path, WeightFormat};
 
 use super::{Lowering, Place, Work, broadcast_strides, dense_strides, unsupported};
 use crate::backend::BackendError;
@@ -142,6 +142,13 @@ impl Lowering<'_> {
     pub(super) fn matmul(&mut self, node: &Node) -> Result<(), BackendError> {
         let op = node.op.name();
         let (a, b, to) = (node.inputs[0], node.inputs[1], node.outputs[0]);
+        let element = self.device_type(op, to)?;
+        if element != InputType::F32 {
+            return Err(unsupported(
+                op,
+                format!("over {} on the GPU", element.wgsl()),
+            ));
+        }
         let (a_shape, b_shape) = (self.shape(a).to_vec(), self.shape(b).to_vec());
         let shape = self.shape(to).to_vec();
         let rank = shape.len();

@@ -9,6 +9,7 @@ mod elementwise;
 mod linear;
 mod movement;
 mod reduction;
+mod scatter;
 mod slots;
 mod window;
 
@@ -23,7 +24,7 @@ use super::element::device_type;
 use super::weights::{Layout, State, Weight};
 use crate::backend::numbered::Numbered;
 use crate::backend::{BackendError, StateId, WeightId};
-use crate::graph::op::Binary;
+use crate::graph::op::{Binary, Extension};
 use crate::graph::{Graph, Node, Op, Source, ValueId};
 use crate::tensor::{ElementType, Tensor};
 
@@ -357,6 +358,11 @@ impl<'a> Lowering<'a> {
             Op::RotaryEmbedding(rotary) => self.rotary(node, rotary),
             Op::Attention(attention) => self.attention(node, attention),
             Op::KvAppend => self.kv_append(node),
+            Op::ScatterNd(scatter) => self.scatter_nd(node, *scatter),
+            Op::Extension(Extension::TopK { axis, k, largest }) => {
+                self.top_k(node, *axis, *k, *largest)
+            }
+            Op::Extension(_) => self.elementwise(node),
         }
     }
 

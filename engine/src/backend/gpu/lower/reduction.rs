@@ -178,6 +178,16 @@ impl Lowering<'_> {
             ReduceKind::Sum => "sum",
             ReduceKind::SumSquare => "sum_square",
         };
+        let plain = self.graph.value(node.inputs[0]).element.plain();
+        let narrow = plain.is_some_and(|t| t.bytes() != 4 && !t.is_float());
+        if narrow
+            && !matches!(
+                reduce.kind,
+                ReduceKind::Max | ReduceKind::Min | ReduceKind::Sum
+            )
+        {
+            return Err(unsupported(op, format!("over {plain:?} on the GPU")));
+        }
         let float_only = matches!(
             reduce.kind,
             ReduceKind::L2 | ReduceKind::LogSum | ReduceKind::LogSumExp | ReduceKind::Mean

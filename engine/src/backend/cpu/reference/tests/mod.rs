@@ -3,6 +3,7 @@
 mod composites;
 mod elementwise;
 mod errors;
+mod extensions;
 mod movement;
 mod products;
 mod real_models;
