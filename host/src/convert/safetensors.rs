@@ -160,11 +160,12 @@ fn code(data_type: DataType) -> &'static str {
         DataType::I64 => "I64",
         DataType::I32 => "I32",
         DataType::I16 => "I16",
-        DataType::I8 => "I8",
+        // A checkpoint's 4-bit integers lie one a byte.
+        DataType::I8 | DataType::I4 => "I8",
         DataType::U64 => "U64",
         DataType::U32 => "U32",
         DataType::U16 => "U16",
-        DataType::U8 => "U8",
+        DataType::U8 | DataType::U4 => "U8",
         DataType::Bool => "BOOL",
     }
 }
