@@ -1,5 +1,6 @@
 //! Dimensions: constants, or expressions over named symbols such as `tokens` or `height`.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Add, Mul, Sub};
@@ -34,6 +35,9 @@ pub enum Factor<'a> {
     Quotient(&'a Dim, i64),
 }
 
+/// A division ends after so many terms.
+const MOST_STEPS: usize = 32;
+
 /// A shape, outermost dimension first.
 pub type Shape = Vec<Dim>;
 
@@ -48,6 +52,84 @@ impl Dim {
             usize::try_from(self.constant).ok()
         } else {
             None
+        }
+    }
+
+    /// The number that it is, which may be negative, if no symbol is left in it.
+    pub fn integer(&self) -> Option<i64> {
+        self.terms.is_empty().then_some(self.constant)
+    }
+
+    /// How it compares with 0, whatever sizes its symbols stand for; `None` where that depends on them.
+    pub fn sign(&self) -> Option<Ordering> {
+        if self.terms.is_empty() {
+            return Some(self.constant.cmp(&0));
+        }
+        // Symbols are sizes, and so are quotients of what is none below 0.
+        let is_size = |atom: &Atom| match atom {
+            Atom::Symbol(_) => true,
+            Atom::Quotient(dividend, _) => dividend.is_size(),
+        };
+        if !self
+            .terms
+            .iter()
+            .all(|(atoms, _)| atoms.iter().all(is_size))
+        {
+            return None;
+        }
+        let mut factors = self.terms.iter().map(|&(_, factor)| factor);
+        if self.constant > 0 && factors.clone().all(|factor| factor > 0) {
+            Some(Ordering::Greater)
+        } else if self.constant < 0 && factors.all(|factor| factor < 0) {
+            Some(Ordering::Less)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it is at least 0, whatever sizes its symbols stand for.
+    pub fn is_size(&self) -> bool {
+        (self.clone() + Dim::from_i64(1)).sign() == Some(Ordering::Greater)
+    }
+
+    /// `self / divisor`, if there is such an expression; where `divisor` is 0 for some sizes, it is right for the others.
+    pub fn divided(&self, divisor: &Dim) -> Option<Dim> {
+        let (mut rest, mut quotient) = (self.clone(), Dim::from_i64(0));
+        let (lead, by) = divisor.leading()?;
+        // Each step takes away the greatest term.
+        for _ in 0..MOST_STEPS {
+            let Some((atoms, factor)) = rest.leading() else {
+                return Some(quotient);
+            };
+            let mut left = atoms;
+            for atom in &lead {
+                let at = left.iter().position(|known| known == atom)?;
+                left.remove(at);
+            }
+            if factor % by != 0 {
+                return None;
+            }
+            let factor = factor / by;
+            let term = match left.is_empty() {
+                true => Dim::from_i64(factor),
+                false => Dim {
+                    constant: 0,
+                    terms: vec![(left, factor)],
+                },
+            };
+            rest = rest - divisor.clone() * term.clone();
+            quotient = quotient + term;
+        }
+        None
+    }
+
+    /// The term of the most atoms, and of those the last; `None` for 0.
+    fn leading(&self) -> Option<(Vec<Atom>, i64)> {
+        let terms = self.terms.iter();
+        match terms.max_by(|a, b| (a.0.len(), &a.0).cmp(&(b.0.len(), &b.0))) {
+            Some((atoms, factor)) => Some((atoms.clone(), *factor)),
+            None if self.constant != 0 => Some((Vec::new(), self.constant)),
+            None => None,
         }
     }
 
@@ -185,7 +267,8 @@ impl Dim {
         Ok(out)
     }
 
-    pub(super) fn from_i64(constant: i64) -> Dim {
+    /// A number, which in arithmetic between sizes may be negative.
+    pub fn from_i64(constant: i64) -> Dim {
         Dim {
             constant,
             terms: Vec::new(),
@@ -389,6 +472,33 @@ mod tests {
             let bound = d.bind(&Bindings::from([("n".into(), n)])).unwrap();
             proptest::prop_assert_eq!(bound, Dim::from(value));
         }
+    }
+
+    #[test]
+    fn division_is_exact_or_not_at_all() {
+        let (b, s) = (Dim::symbol("batch"), Dim::symbol("tokens"));
+        let all = b.clone() * s.clone() * 384;
+        let heads = b.clone() * s.clone() * 12;
+        assert_eq!(all.divided(&heads), Some(Dim::from(32)));
+        assert_eq!(all.divided(&s), Some(b.clone() * 384));
+        assert_eq!(s.divided(&Dim::from(2)), None);
+        assert_eq!(s.divided(&b), None);
+        assert_eq!(s.divided(&Dim::from(0)), None);
+        let (sum, plus) = (b.clone() + s.clone(), s.clone() + Dim::from(1));
+        assert_eq!((sum.clone() * plus.clone()).divided(&plus), Some(sum));
+        assert_eq!(Dim::from(0).divided(&s), Some(Dim::from(0)));
+    }
+
+    #[test]
+    fn a_sign_is_told_where_no_size_changes_it() {
+        let s = Dim::symbol("tokens");
+        let one = Dim::from(1);
+        assert_eq!(s.sign(), None);
+        assert!(s.is_size() && !(s.clone() - one.clone()).is_size());
+        assert_eq!((s.clone() + one.clone()).sign(), Some(Ordering::Greater));
+        assert_eq!((s.clone() * -1 - one).sign(), Some(Ordering::Less));
+        assert_eq!(s.floor_div(2).unwrap().sign(), None);
+        assert!(s.floor_div(2).unwrap().is_size());
     }
 
     #[test]

@@ -10,9 +10,7 @@ use fewbit_engine::graph::pass::prune;
 use fewbit_engine::graph::{Bindings, Graph};
 use fewbit_engine::session::{Session, SessionError};
 use fewbit_engine::tensor::Tensor;
-use fewbit_onnx::{
-    ImportError, ImportOptions, Imported, Interface, import, interface, tensor_file,
-};
+use fewbit_onnx::{ImportError, Imported, Interface, import_for, interface, tensor_file};
 
 use fewbit_native_backends::NativeTarget;
 
@@ -65,9 +63,6 @@ pub fn run(case: Case, target: NativeTarget) -> Verdict {
 }
 
 type Failure = (Outcome, String);
-
-/// Reads input or output number so and so of a data set, if there is one.
-type Reader<'a> = dyn Fn(&str, usize) -> Result<Option<Tensor>, Failure> + 'a;
 
 fn verdict(operators: Vec<String>, result: Result<usize, Failure>) -> Verdict {
     let (outcome, reason, nodes) = match result {
@@ -146,14 +141,14 @@ fn data_set(
         let tensor = tensor_file(bytes, &format!("{}/{name}", case.name));
         tensor.map(Some).map_err(|e| of_import(&e))
     };
-    let imported = imported(model, file, interface, &read)?;
     let mut inputs = BTreeMap::new();
     for (at, name) in interface.inputs.iter().enumerate() {
         if let Some(tensor) = read("input", at)? {
-            inputs.insert(name.as_str(), tensor);
+            inputs.insert(name.clone(), tensor);
         }
     }
-    let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(&name, t)| (name, t)).collect();
+    let imported = import_for(model, file, &inputs).map_err(|e| of_import(&e))?;
+    let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, t)| (name.as_str(), t)).collect();
     let mut names = Vec::new();
     let mut expected = Vec::new();
     for (at, name) in interface.outputs.iter().enumerate() {
@@ -179,37 +174,8 @@ fn data_set(
     Ok(nodes)
 }
 
-/// The graph; inputs whose numbers decide a shape are given their values beforehand.
-fn imported(
-    model: &[u8],
-    file: &str,
-    interface: &Interface,
-    read: &Reader<'_>,
-) -> Result<Imported, Failure> {
-    let mut options = ImportOptions::default();
-    loop {
-        let error = match import(model, file, &options) {
-            Ok(imported) => return Ok(imported),
-            Err(error) => error,
-        };
-        let known = options.values.len();
-        if let ImportError::ValueNeeded { inputs, .. } = &error {
-            for (at, name) in interface.inputs.iter().enumerate() {
-                if inputs.contains(name)
-                    && let Some(tensor) = read("input", at)?
-                {
-                    options.values.insert(name.clone(), tensor);
-                }
-            }
-        }
-        if options.values.len() == known {
-            return Err(of_import(&error));
-        }
-    }
-}
-
 /// What the inputs' sizes make of the graph's symbols.
-fn bindings(graph: &Graph, inputs: &BTreeMap<&str, Tensor>) -> Bindings {
+fn bindings(graph: &Graph, inputs: &BTreeMap<String, Tensor>) -> Bindings {
     let mut bindings = Bindings::new();
     for &id in &graph.inputs {
         let value = graph.value(id);

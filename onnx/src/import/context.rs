@@ -6,14 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use fewbit_engine::backend::cpu::reference;
-use fewbit_engine::graph::op::{Binary, Compare, Logical, Reduce, ReduceKind, Slice, Unary};
-use fewbit_engine::graph::{Dim, GraphBuilder, Op, Shape, ValueId, fixed_shape};
+use fewbit_engine::graph::op::{
+    Binary, Compare, CumulativeSum, Logical, Reduce, ReduceKind, Slice, Unary,
+};
+use fewbit_engine::graph::{Dim, GraphBuilder, GraphError, Op, Shape, ValueId, fixed_shape};
 use fewbit_engine::tensor::{DataType, Tensor};
 
 use super::blocks::Quantization;
 use super::error::{Refusal, unsupported, wrong};
 use super::model::Stored;
 use super::place::TensorSource;
+use super::symbolic::{self, Expressions};
 
 /// Results of at most so many bytes are computed while the graph is built: shape arithmetic and small tables.
 const MOST_FOLDED: usize = 1 << 16;
@@ -54,6 +57,8 @@ pub(crate) struct Context {
     pub(crate) builder: GraphBuilder,
     /// What each computed value is computed from.
     from: BTreeMap<ValueId, Vec<ValueId>>,
+    /// Values that are expressions over sizes.
+    followed: BTreeMap<ValueId, Expressions>,
     pub(crate) inputs: BTreeMap<ValueId, String>,
     /// The initializers that are weights, by name.
     weights: BTreeMap<ValueId, String>,
@@ -156,21 +161,27 @@ impl Context {
         Ok(())
     }
 
-    /// The sizes of a value; what is computed with them stays in range, as no product of any of them is over
+    /// The sizes of a value as numbers; what is computed with them stays in range, as no product of any of them is over
     /// [`MOST_ELEMENTS`].
+    ///
+    /// # Errors
+    /// The symbols in them, so that whoever imports may give their sizes.
     pub(crate) fn shape(&self, x: Value) -> Result<Vec<usize>, Refusal> {
+        let dims = self.dims(x)?;
+        fixed_shape(&dims).ok_or_else(|| Refusal::sizes(&dims))
+    }
+
+    /// The dimensions of a value, which may be symbols. Of those that are numbers no product is over [`MOST_ELEMENTS`].
+    pub(crate) fn dims(&self, x: Value) -> Result<Shape, Refusal> {
         let dims = self.builder.shape(x.id);
-        let Some(shape) = fixed_shape(dims) else {
-            return unsupported(format!("over the symbolic shape {dims:?}"));
-        };
-        let sizes = shape.iter().map(|&size| size.max(1));
+        let sizes = dims.iter().filter_map(Dim::fixed).map(|size| size.max(1));
         let mut product = sizes
             .clone()
             .try_fold(1usize, |n, size| n.checked_mul(size));
         product = product.filter(|&n| n <= MOST_ELEMENTS);
         match product {
-            Some(_) => Ok(shape),
-            None => unsupported(format!("over a tensor of {shape:?}")),
+            Some(_) => Ok(dims.to_vec()),
+            None => unsupported(format!("over a tensor of {dims:?}")),
         }
     }
 
@@ -184,7 +195,8 @@ impl Context {
         let ids: Vec<ValueId> = inputs.iter().map(|x| x.id).collect();
         let constants: Option<Vec<Rc<Tensor>>> =
             ids.iter().map(|&id| self.builder.constant_of(id)).collect();
-        let id = self.builder.op(op.clone(), &ids)?;
+        let made = self.builder.op(op.clone(), &ids);
+        let id = made.map_err(|error| self.refusal(error, &ids))?;
         let bytes = fixed_shape(self.builder.shape(id))
             .and_then(|shape| self.builder.element(id).byte_len(&shape));
         if let Some(constants) = constants
@@ -198,8 +210,83 @@ impl Context {
                 return Ok(Value { id, data_type });
             }
         }
+        if let Some(followed) = self.follow(&op, &ids, id) {
+            if let Some(integers) = followed.integers() {
+                let numbers: Vec<f64> = integers.iter().map(|&n| n as f64).collect();
+                let tensor = of_numbers(stored(data_type), &followed.shape, &numbers)?;
+                let id = self.builder.constant(tensor);
+                return Ok(Value { id, data_type });
+            }
+            self.followed.insert(id, followed);
+        }
         self.from.insert(id, ids);
         Ok(Value { id, data_type })
+    }
+
+    /// What does not fit for symbols may fit for sizes.
+    fn refusal(&self, error: GraphError, inputs: &[ValueId]) -> Refusal {
+        let dims: Vec<Dim> = inputs
+            .iter()
+            .flat_map(|&id| self.builder.shape(id).to_vec())
+            .collect();
+        match fixed_shape(&dims) {
+            Some(_) => error.into(),
+            None => Refusal::sizes(&dims),
+        }
+    }
+
+    /// The expressions that a node makes of expressions, if it does.
+    fn follow(&self, op: &Op, inputs: &[ValueId], output: ValueId) -> Option<Expressions> {
+        if !inputs.iter().any(|id| self.followed.contains_key(id)) {
+            return None;
+        }
+        let shape = fixed_shape(self.builder.shape(output))?;
+        let inputs: Option<Vec<Expressions>> =
+            inputs.iter().map(|&id| self.expressions(id)).collect();
+        let floats = self.builder.element(output).plain()?.is_float();
+        symbolic::evaluate(op, &inputs?, &shape, floats)
+    }
+
+    fn expressions(&self, id: ValueId) -> Option<Expressions> {
+        match self.followed.get(&id) {
+            Some(followed) => Some(followed.clone()),
+            None => Expressions::of(self.builder.constant_of(id)?.as_ref()),
+        }
+    }
+
+    /// Integers that may be expressions over sizes.
+    ///
+    /// # Errors
+    /// As [`Context::known`].
+    pub(crate) fn known_dims(&self, x: Value) -> Result<Vec<Dim>, Refusal> {
+        match self.followed.get(&x.id) {
+            Some(followed) => Ok(followed.values.clone()),
+            None => Ok(self.known_ints(x)?.into_iter().map(Dim::from_i64).collect()),
+        }
+    }
+
+    /// Sizes as a vector of i64: what a run computes of them is the number of ones in so many.
+    pub(crate) fn sizes(&mut self, dims: &[Dim]) -> Made {
+        if let Some(integers) = dims.iter().map(Dim::integer).collect::<Option<Vec<_>>>() {
+            return self.integers(&[integers.len()], &integers);
+        }
+        let mut parts = Vec::with_capacity(dims.len());
+        for dim in dims {
+            if let Some(integer) = dim.integer() {
+                parts.push(self.integers(&[1], &[integer])?);
+                continue;
+            }
+            let one = self.integers(&[1], &[1])?;
+            let ones = self.expand_to(one, vec![dim.clone()])?;
+            let count = self.reduce(ReduceKind::Sum, ones, &[0], true)?;
+            let followed = Expressions {
+                shape: vec![1],
+                values: vec![dim.clone()],
+            };
+            self.followed.insert(count.id, followed);
+            parts.push(count);
+        }
+        self.concat(&parts, 0)
     }
 
     /// What a value is, where that is known before anything runs.
@@ -215,16 +302,21 @@ impl Context {
             return known.ok_or_else(|| Refusal::Weight(name.clone()));
         }
         let (mut names, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![x.id]);
+        let mut dims = Vec::new();
         while let Some(id) = open.pop() {
             if seen.insert(id) {
                 names.extend(self.inputs.get(&id).cloned());
+                dims.extend_from_slice(self.builder.shape(id));
                 open.extend(self.from.get(&id).into_iter().flatten());
             }
         }
-        if names.is_empty() {
-            return unsupported("a shape is computed from more than is computed beforehand");
+        if !names.is_empty() {
+            return Err(Refusal::Value(names.into_iter().collect()));
         }
-        Err(Refusal::Value(names.into_iter().collect()))
+        match fixed_shape(&dims) {
+            Some(_) => unsupported("a shape is computed from more than is computed beforehand"),
+            None => Err(Refusal::sizes(&dims)),
+        }
     }
 
     pub(crate) fn known_ints(&self, x: Value) -> Result<Vec<i64>, Refusal> {
@@ -354,10 +446,13 @@ impl Context {
     }
 
     pub(crate) fn reshape(&mut self, x: Value, shape: &[usize]) -> Made {
-        if fixed_shape(self.builder.shape(x.id)).as_deref() == Some(shape) {
+        self.reshape_to(x, dims(shape))
+    }
+
+    pub(crate) fn reshape_to(&mut self, x: Value, shape: Shape) -> Made {
+        if self.builder.shape(x.id) == shape {
             return Ok(x);
         }
-        let shape = dims(shape);
         self.op(Op::Reshape { shape }, &[x], x.data_type)
     }
 
@@ -377,10 +472,13 @@ impl Context {
     }
 
     pub(crate) fn expand(&mut self, x: Value, shape: &[usize]) -> Made {
-        if fixed_shape(self.builder.shape(x.id)).as_deref() == Some(shape) {
+        self.expand_to(x, dims(shape))
+    }
+
+    pub(crate) fn expand_to(&mut self, x: Value, shape: Shape) -> Made {
+        if self.builder.shape(x.id) == shape {
             return Ok(x);
         }
-        let shape = dims(shape);
         self.op(Op::Expand { shape }, &[x], x.data_type)
     }
 
@@ -414,19 +512,24 @@ impl Context {
 
     /// `x` from `start` on, `size` elements of one axis.
     pub(crate) fn slice(&mut self, x: Value, axis: usize, start: usize, size: usize) -> Made {
-        let shape = self.shape(x)?;
+        self.slice_dims(x, axis, Dim::from(start), Dim::from(size))
+    }
+
+    /// The same with bounds that may be symbols; whether they are inside of the axis is seen when these have sizes.
+    pub(crate) fn slice_dims(&mut self, x: Value, axis: usize, start: Dim, size: Dim) -> Made {
+        let shape = self.dims(x)?;
         if axis >= shape.len() {
             return wrong(format!("axis {axis} of {} dimensions", shape.len()));
         }
-        if (start, size) == (0, shape[axis]) {
+        if start.fixed() == Some(0) && size == shape[axis] {
             return Ok(x);
         }
-        let (mut starts, mut sizes) = (vec![0; shape.len()], shape.clone());
+        let (mut starts, mut sizes) = (vec![Dim::from(0); shape.len()], shape.clone());
         starts[axis] = start;
         sizes[axis] = size;
         let slice = Slice {
-            starts: dims(&starts),
-            sizes: dims(&sizes),
+            starts,
+            sizes,
             strides: vec![1; shape.len()],
         };
         self.op(Op::Slice(slice), &[x], x.data_type)
@@ -448,13 +551,26 @@ impl Context {
     }
 
     /// `0, 1, …` along `axis` of `rank` dimensions, the others being 1.
-    pub(crate) fn iota(&mut self, size: usize, axis: usize, rank: usize) -> Made {
-        if size > MOST_FOLDED {
-            return unsupported(format!("over an axis of {size}"));
+    pub(crate) fn iota(&mut self, size: impl Into<Dim>, axis: usize, rank: usize) -> Made {
+        let size = size.into();
+        let mut shape = vec![Dim::from(1); rank];
+        shape[axis] = size.clone();
+        let Some(fixed) = size.fixed() else {
+            let one = self.integers(&vec![1; rank], &[1])?;
+            let ones = self.expand_to(one, shape)?;
+            let sum = CumulativeSum {
+                axis,
+                exclusive: true,
+                reversed: false,
+            };
+            return self.op(Op::CumulativeSum(sum), &[ones], DataType::I64);
+        };
+        if fixed > MOST_FOLDED {
+            return unsupported(format!("over an axis of {fixed}"));
         }
         let mut shape = vec![1; rank];
-        shape[axis] = size;
-        let values: Vec<i64> = (0..size as i64).collect();
+        shape[axis] = fixed;
+        let values: Vec<i64> = (0..fixed as i64).collect();
         self.integers(&shape, &values)
     }
 

@@ -1,8 +1,9 @@
 //! Why a file is not imported.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use fewbit_engine::graph::GraphError;
+use fewbit_engine::graph::{Dim, GraphError};
 use fewbit_engine::source::SourceError;
 use fewbit_engine::tensor::TensorError;
 
@@ -59,6 +60,18 @@ pub enum ImportError {
         op_type: String,
         inputs: Vec<String>,
     },
+    /// The graph differs from size to size of these symbols, or what is done with them is beyond the arithmetic of dimensions:
+    /// give sizes with [`ImportOptions::sizes`](super::ImportOptions::sizes).
+    #[error(
+        "{file}: node {node} ({op_type}): the graph depends on the sizes of {}: give them",
+        .symbols.join(", ")
+    )]
+    SizesNeeded {
+        file: String,
+        node: String,
+        op_type: String,
+        symbols: Vec<String>,
+    },
 }
 
 impl ImportError {
@@ -69,6 +82,7 @@ impl ImportError {
             ImportError::Unsupported { .. }
                 | ImportError::NotImported { .. }
                 | ImportError::ValueNeeded { .. }
+                | ImportError::SizesNeeded { .. }
         )
     }
 }
@@ -111,6 +125,16 @@ pub(crate) enum Refusal {
     Value(Vec<String>),
     /// The numbers in this weight do, and are not read yet.
     Weight(String),
+    /// Sizes must be known for these symbols.
+    Sizes(Vec<String>),
+}
+
+impl Refusal {
+    /// Asks for the sizes of the symbols in `dims`.
+    pub(crate) fn sizes(dims: &[Dim]) -> Refusal {
+        let names: BTreeSet<&str> = dims.iter().flat_map(Dim::symbols).collect();
+        Refusal::Sizes(names.into_iter().map(str::to_owned).collect())
+    }
 }
 
 impl From<GraphError> for Refusal {

@@ -17,6 +17,7 @@ mod node;
 mod operators;
 mod place;
 mod sizes;
+mod symbolic;
 mod table;
 mod tensor;
 mod walk;
@@ -41,7 +42,8 @@ use fewbit_engine::task::checkpoint::ModelFiles;
 use fewbit_engine::tensor::{DataType, Tensor};
 
 use crate::proto::{
-    GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type_name, data_type_of,
+    Dimension, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type_name,
+    data_type_of,
 };
 use context::{Context, MOST_CONSTANT, Value};
 use control::Ended;
@@ -109,6 +111,27 @@ pub fn import_decoder(
         let file = OnnxFile::read_decoder(source, &ModelFiles::default()).await?;
         file.import_decoder(options).await
     })
+}
+
+/// The symbol that a dimension of a value is; where it has no name, one of the value's. `None` for a number.
+fn symbol_of(value: &str, axis: usize, dim: &Dimension) -> Option<String> {
+    match (dim.dim_value, dim.dim_param.as_deref()) {
+        (Some(_), _) => None,
+        (None, Some(symbol)) if !symbol.is_empty() => Some(symbol.to_owned()),
+        _ => Some(format!("{value}.{axis}")),
+    }
+}
+
+/// Reads a model in memory as [`OnnxFile::import_for`] does.
+///
+/// # Errors
+/// Those of [`OnnxFile::open`] and [`OnnxFile::import_for`].
+pub fn import_for(
+    bytes: &[u8],
+    file: &str,
+    inputs: &BTreeMap<String, Tensor>,
+) -> Result<Imported, ImportError> {
+    at_once(async { in_memory(bytes, file).await?.import_for(inputs).await })
 }
 
 async fn in_memory(bytes: &[u8], file: &str) -> Result<OnnxFile, ImportError> {
@@ -407,15 +430,12 @@ impl<'a> Importer<'a> {
         };
         let mut dims = Shape::new();
         for (axis, dim) in shape.dim.iter().enumerate() {
-            let symbol = match (dim.dim_value, dim.dim_param.as_deref()) {
-                (Some(size), _) => {
-                    let size = usize::try_from(size)
-                        .map_err(|_| self.value_fault(name, format!("a dimension of {size}")))?;
-                    dims.push(Dim::from(size));
-                    continue;
-                }
-                (None, Some(symbol)) if !symbol.is_empty() => symbol.to_owned(),
-                _ => format!("{name}.{axis}"),
+            let Some(symbol) = symbol_of(name, axis, dim) else {
+                let size = dim.dim_value.unwrap_or(-1);
+                let size = usize::try_from(size)
+                    .map_err(|_| self.value_fault(name, format!("a dimension of {size}")))?;
+                dims.push(Dim::from(size));
+                continue;
             };
             dims.push(match self.options.sizes.get(&symbol) {
                 Some(&size) => Dim::from(size),
@@ -565,6 +585,7 @@ impl<'a> Importer<'a> {
             Refusal::Wrong(reason) | Refusal::Unsupported(reason) => reason.clone(),
             Refusal::Value(inputs) => format!("it depends on {}", inputs.join(", ")),
             Refusal::Weight(name) => format!("it depends on {name}"),
+            Refusal::Sizes(symbols) => format!("it depends on {}", symbols.join(", ")),
         };
         self.value_fault(value, reason)
     }
@@ -579,6 +600,12 @@ impl<'a> Importer<'a> {
                 node,
                 op_type,
                 reason,
+            },
+            Refusal::Sizes(symbols) => ImportError::SizesNeeded {
+                file,
+                node,
+                op_type,
+                symbols,
             },
             Refusal::Weight(name) => ImportError::Node {
                 file,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use fewbit_engine::format::{Checkpoint, TensorEntry};
-use fewbit_engine::graph::{Graph, pass};
+use fewbit_engine::graph::{Bindings, Graph, pass};
 use fewbit_engine::session::WeightSource;
 use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::checkpoint::ModelFiles;
@@ -17,7 +17,8 @@ use super::place::{Files, TensorSource, is_outside};
 use super::table::Entry;
 use super::walk::read_model;
 use super::{
-    ImportError, ImportOptions, Imported, Importer, Interface, Versions, entries, versions,
+    ImportError, ImportOptions, Imported, Importer, Interface, Versions, entries, symbol_of,
+    versions,
 };
 use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
 use crate::rewrite::{rewrite, rewrite_quantized};
@@ -126,6 +127,71 @@ impl OnnxFile {
                 Attempt::Weight(name) => self.learn(&name).await?,
             }
         }
+    }
+
+    /// Makes the graph for these inputs: their sizes and values are put in where the graph depends on them, and only there.
+    ///
+    /// # Errors
+    /// As [`OnnxFile::import`], where what is asked for is not among the inputs.
+    pub async fn import_for(
+        &self,
+        inputs: &BTreeMap<String, Tensor>,
+    ) -> Result<Imported, ImportError> {
+        let mut options = ImportOptions::default();
+        loop {
+            let error = match self.import(&options).await {
+                Ok(imported) => {
+                    // What is right for most sizes may not be for these, as where a slice ends before its bound.
+                    let mut sizes = self.sizes_of(inputs);
+                    let symbols = imported.graph.symbols();
+                    sizes.retain(|name, _| symbols.contains(name));
+                    if imported.graph.specialize(&sizes).is_ok() {
+                        return Ok(imported);
+                    }
+                    options.sizes.extend(sizes);
+                    return self.import(&options).await;
+                }
+                Err(error) => error,
+            };
+            let known = (options.values.len(), options.sizes.len());
+            match &error {
+                ImportError::ValueNeeded { inputs: names, .. } => {
+                    for name in names {
+                        if let Some(tensor) = inputs.get(name) {
+                            options.values.insert(name.clone(), tensor.clone());
+                        }
+                    }
+                }
+                ImportError::SizesNeeded { symbols, .. } => {
+                    let sizes = self.sizes_of(inputs);
+                    let asked = sizes.into_iter().filter(|(name, _)| symbols.contains(name));
+                    options.sizes.extend(asked);
+                }
+                _ => {}
+            }
+            if (options.values.len(), options.sizes.len()) == known {
+                return Err(error);
+            }
+        }
+    }
+
+    /// What the inputs' shapes say of the symbols in their declarations.
+    fn sizes_of(&self, inputs: &BTreeMap<String, Tensor>) -> Bindings {
+        let mut sizes = Bindings::new();
+        for input in &self.graph.input {
+            let name = input.name.as_deref().unwrap_or_default();
+            let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+            let shape = tensor.and_then(|t| t.shape.as_ref());
+            let (Some(given), Some(shape)) = (inputs.get(name), shape) else {
+                continue;
+            };
+            for (axis, (dim, &size)) in shape.dim.iter().zip(given.shape()).enumerate() {
+                if let Some(symbol) = symbol_of(name, axis, dim) {
+                    sizes.insert(symbol, size);
+                }
+            }
+        }
+        sizes
     }
 
     fn try_import(&self, options: &ImportOptions) -> Result<Attempt, ImportError> {

@@ -9,4 +9,5 @@ mod hostile;
 mod microsoft;
 mod operators;
 mod refusals;
+mod symbols;
 mod weights;

@@ -5,6 +5,7 @@ use fewbit_engine::graph::op::{Binary, Compare, ReduceKind, Unary};
 use fewbit_engine::tensor::DataType;
 
 use super::one;
+use super::shape::product;
 use crate::import::context::{Context, Made, Value};
 use crate::import::error::{Refusal, unsupported, wrong};
 use crate::import::node::{Node, axis_of};
@@ -253,12 +254,11 @@ fn softmax(cx: &mut Context, node: &Node<'_>) -> Outputs {
         return one(softmax_over(cx, x, axis, node.op_type() == "LogSoftmax"));
     }
     let axis = axis_of(node.int("axis", 1)?, rank)?;
-    let shape = cx.shape(x)?;
-    let outer: usize = shape[..axis].iter().product();
-    let inner: usize = shape[axis..].iter().product();
-    let flat = cx.reshape(x, &[outer, inner])?;
+    let shape = cx.dims(x)?;
+    let flat = vec![product(&shape[..axis]), product(&shape[axis..])];
+    let flat = cx.reshape_to(x, flat)?;
     let flat = softmax_over(cx, flat, 1, node.op_type() == "LogSoftmax")?;
-    one(cx.reshape(flat, &shape))
+    one(cx.reshape_to(flat, shape))
 }
 
 pub(super) fn softmax_over(cx: &mut Context, x: Value, axis: usize, logarithm: bool) -> Made {
@@ -289,9 +289,9 @@ fn dropout(cx: &mut Context, node: &Node<'_>) -> Outputs {
     if !node.wants(1) {
         return Ok(vec![x]);
     }
-    let shape = cx.shape(x)?;
+    let shape = cx.dims(x)?;
     let kept = cx.number(1.0, DataType::Bool)?;
-    let kept = cx.expand(kept, &shape)?;
+    let kept = cx.expand_to(kept, shape)?;
     let kept = match node.opset {
         10.. => kept,
         _ => cx.cast(kept, x.data_type)?,

@@ -4,7 +4,7 @@ use fewbit_engine::graph::op::Compare;
 use fewbit_engine::tensor::Tensor;
 
 use super::one;
-use super::shape::sizes;
+use super::shape::dimensions;
 use crate::import::context::{Context, Value, of_numbers};
 use crate::import::error::{Refusal, unsupported, wrong};
 use crate::import::node::Node;
@@ -41,20 +41,25 @@ fn constant(cx: &mut Context, node: &Node<'_>) -> Outputs {
 
 fn constant_of_shape(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let wanted = node.input(0)?;
-    let wanted = sizes(&cx.known_ints(wanted)?)?;
+    let wanted = dimensions(&cx.known_dims(wanted)?)?;
     let value = match node.tensor("value")? {
         Some(tensor) if tensor.elements() == 1 => tensor.reshaped(&[])?,
         Some(tensor) => return wrong(format!("a value of shape {:?}", tensor.shape())),
         None => Tensor::from_f32(&[], &[0.0])?,
     };
     let value = cx.constant(value)?;
-    one(cx.expand(value, &wanted))
+    one(cx.expand_to(value, wanted))
 }
 
 /// `start + i · delta` for each `i` below `ceil((limit − start) / delta)`.
 fn range(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (start, limit, delta) = (node.input(0)?, node.input(1)?, node.input(2)?);
     let data_type = start.data_type;
+    if !data_type.is_float()
+        && let Some(made) = symbolic_range(cx, start, limit, delta)?
+    {
+        return Ok(vec![made]);
+    }
     let (first, last) = (cx.known_float(start)?, cx.known_float(limit)?);
     let step = cx.known_float(delta)?;
     let count = ((last - first) / step).ceil().max(0.0);
@@ -69,6 +74,34 @@ fn range(cx: &mut Context, node: &Node<'_>) -> Outputs {
         .map(|i| first + i as f64 * step)
         .collect();
     one(cx.constant(of_numbers(data_type, &[values.len()], &values)?))
+}
+
+/// `start, start + 1, …` of as many numbers as sizes tell; `None` where it is fixed or the step is another.
+fn symbolic_range(
+    cx: &mut Context,
+    start: Value,
+    limit: Value,
+    delta: Value,
+) -> Result<Option<Value>, Refusal> {
+    let (first, last) = match (cx.known_dims(start), cx.known_dims(limit)) {
+        (Ok(first), Ok(last)) => (first, last),
+        // The numbers are asked for.
+        _ => return Ok(None),
+    };
+    let ([first], [last]) = (first.as_slice(), last.as_slice()) else {
+        return Ok(None);
+    };
+    let count = last.clone() - first.clone();
+    if count.integer().is_some() && first.integer().is_some() {
+        return Ok(None);
+    }
+    if !count.is_size() || cx.known_ints(delta)? != [1] {
+        return Err(Refusal::sizes(&[first.clone(), last.clone()]));
+    }
+    let places = cx.iota(count, 0, 1)?;
+    let places = cx.cast(places, start.data_type)?;
+    let start = cx.reshape(start, &[1])?;
+    cx.add(places, start).map(Some)
 }
 
 fn eye_like(cx: &mut Context, node: &Node<'_>) -> Outputs {
@@ -97,11 +130,14 @@ fn trilu(cx: &mut Context, node: &Node<'_>) -> Outputs {
         None => 0,
     };
     let upper = node.flag("upper", true)?;
-    let shape = cx.shape(x)?;
-    let [.., rows, columns] = shape[..] else {
+    let shape = cx.dims(x)?;
+    let [.., rows, columns] = shape.as_slice() else {
         return wrong(format!("shape {shape:?}"));
     };
-    let (row, column) = (cx.iota(rows, 0, 2)?, cx.iota(columns, 1, 2)?);
+    let (row, column) = (
+        cx.iota(rows.clone(), 0, 2)?,
+        cx.iota(columns.clone(), 1, 2)?,
+    );
     let shift = cx.integers(&[], &[shift])?;
     let diagonal = cx.add(row, shift)?;
     let op = match upper {

@@ -41,8 +41,8 @@ pub(super) fn convolved(
     bias: Option<Value>,
 ) -> Made {
     node.ignore(&["kernel_shape"]);
-    let shape = cx.shape(x)?;
-    let (sizes, kernel) = (spatial(&shape)?, spatial(&cx.shape(filter)?)?);
+    let shape = cx.dims(x)?;
+    let (sizes, kernel) = (spatial(&shape)?, spatial(&cx.dims(filter)?)?);
     if sizes.len() != kernel.len() {
         return wrong(format!("a filter of {kernel:?} over {sizes:?}"));
     }
@@ -109,7 +109,7 @@ fn conv_transpose(cx: &mut Context, node: &Node<'_>) -> Outputs {
     node.ignore(&["kernel_shape"]);
     let shape = cx.shape(x)?;
     let filter_shape = cx.shape(filter)?;
-    let (sizes, kernel) = (spatial(&shape)?, spatial(&filter_shape)?);
+    let (sizes, kernel) = (spatial(&cx.dims(x)?)?, spatial(&cx.dims(filter)?)?);
     if sizes.len() != kernel.len() || sizes.contains(&0) {
         return wrong(format!("a filter of {kernel:?} over {sizes:?}"));
     }

@@ -1,11 +1,11 @@
 //! Elements by index.
 
-use fewbit_engine::graph::Op;
 use fewbit_engine::graph::op::{Binary, Compare, Extension, ReduceKind};
+use fewbit_engine::graph::{Dim, Op};
 use fewbit_engine::tensor::DataType;
 
 use super::one;
-use super::shape::scaled;
+use super::shape::{product, scaled};
 use crate::import::context::{Context, Made, Value};
 use crate::import::error::{Refusal, unsupported, wrong};
 use crate::import::node::{Node, axis_of};
@@ -77,10 +77,13 @@ pub(super) fn flat_places(cx: &mut Context, shape: &[usize], indices: Value, axi
 
 fn gather_nd(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (x, indices) = (node.input(0)?, node.input(1)?);
-    let (shape, wanted) = (cx.shape(x)?, cx.shape(indices)?);
+    let (shape, wanted) = (cx.dims(x)?, cx.dims(indices)?);
     let shared = usize::try_from(node.int("batch_dims", 0)?).unwrap_or(usize::MAX);
-    let Some((&depth, outer)) = wanted.split_last() else {
+    let Some((depth, outer)) = wanted.split_last() else {
         return wrong("indices without dimensions");
+    };
+    let Some(depth) = depth.fixed() else {
+        return Err(Refusal::sizes(std::slice::from_ref(depth)));
     };
     if shared > outer.len() || shape.get(..shared) != Some(&outer[..shared]) {
         return wrong(format!(
@@ -91,29 +94,26 @@ fn gather_nd(cx: &mut Context, node: &Node<'_>) -> Outputs {
         return wrong(format!("{depth} indices into {shape:?}"));
     }
     let indices = cx.cast(indices, DataType::I64)?;
-    let sizes: Vec<i64> = shape[shared..shared + depth]
-        .iter()
-        .map(|&size| size as i64)
-        .collect();
-    let size = cx.integers(&[depth], &sizes)?;
+    let sizes = &shape[shared..shared + depth];
+    let size = cx.sizes(sizes)?;
     let indices = from_start(cx, indices, size)?;
-    let strides: Vec<i64> = (0..depth)
-        .map(|at| sizes[at + 1..].iter().product::<i64>())
-        .collect();
-    let strides = cx.integers(&[depth], &strides)?;
+    let strides: Vec<Dim> = (0..depth).map(|at| product(&sizes[at + 1..])).collect();
+    let strides = cx.sizes(&strides)?;
     let places = cx.mul(indices, strides)?;
     let mut places = cx.reduce(ReduceKind::Sum, places, &[outer.len()], false)?;
     // Each row of the batch has its own part of the flat tensor.
-    let mut stride = sizes.iter().product::<i64>() as usize;
+    let mut stride = product(sizes);
     for at in (0..shared).rev() {
-        let along = cx.iota(outer[at], at, outer.len())?;
-        let along = scaled(cx, along, stride)?;
+        let along = cx.iota(outer[at].clone(), at, outer.len())?;
+        let step = cx.sizes(std::slice::from_ref(&stride))?;
+        let step = cx.reshape(step, &[])?;
+        let along = cx.mul(along, step)?;
         places = cx.add(places, along)?;
-        stride *= outer[at];
+        stride = stride * outer[at].clone();
     }
     let mut flat = vec![stride];
-    flat.extend(&shape[shared + depth..]);
-    let flat = cx.reshape(x, &flat)?;
+    flat.extend_from_slice(&shape[shared + depth..]);
+    let flat = cx.reshape_to(x, flat)?;
     one(cx.gather(flat, places, 0))
 }
 

@@ -1,9 +1,9 @@
 //! Normalizations.
 
-use fewbit_engine::graph::Op;
 use fewbit_engine::graph::op::{
     Binary, Compare, LayerNormalization, Pad, PadMode, ReduceKind, Unary,
 };
+use fewbit_engine::graph::{Dim, Op};
 
 use super::one;
 use crate::import::context::{Context, Made, Value};
@@ -149,8 +149,8 @@ fn layer(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let rank = cx.rank(x);
     let first = axis_of(node.int("axis", -1)?, rank)?;
     let axes: Vec<usize> = (first..rank).collect();
-    let shape = cx.shape(x)?;
-    let whole = |cx: &Context, v: Value| Ok::<_, Refusal>(cx.shape(v)? == shape[first..]);
+    let shape = cx.dims(x)?;
+    let whole = |cx: &Context, v: Value| Ok::<_, Refusal>(cx.dims(v)? == shape[first..]);
     let plain = whole(cx, scale)? && bias.map_or(Ok(true), |bias| whole(cx, bias))?;
     let y = if plain {
         let attributes = LayerNormalization {
@@ -186,7 +186,7 @@ fn root_mean_square(cx: &mut Context, node: &Node<'_>) -> Outputs {
     node.ignore(&["stash_type"]);
     let rank = cx.rank(x);
     let first = axis_of(node.int("axis", -1)?, rank)?;
-    if first + 1 == rank && cx.shape(scale)? == cx.shape(x)?[first..] {
+    if first + 1 == rank && cx.dims(scale)? == cx.dims(x)?[first..] {
         return one(cx.op(Op::RmsNormalization { epsilon }, &[x, scale], x.data_type));
     }
     let axes: Vec<usize> = (first..rank).collect();
@@ -235,7 +235,7 @@ fn local_response(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let size = size as usize;
     let (alpha, beta) = (node.float("alpha", 1e-4)?, node.float("beta", 0.75)?);
     let bias = node.float("bias", 1.0)?;
-    let shape = cx.shape(x)?;
+    let shape = cx.dims(x)?;
     if shape.len() < 2 {
         return wrong(format!("shape {shape:?}"));
     }
@@ -251,9 +251,9 @@ fn local_response(cx: &mut Context, node: &Node<'_>) -> Outputs {
         mode: PadMode::Constant(0.0),
     };
     let wide = cx.op(Op::Pad(pad), &[square], x.data_type)?;
-    let mut sum = cx.slice(wide, 1, 0, shape[1])?;
+    let mut sum = cx.slice_dims(wide, 1, Dim::from(0), shape[1].clone())?;
     for start in 1..size {
-        let next = cx.slice(wide, 1, start, shape[1])?;
+        let next = cx.slice_dims(wide, 1, Dim::from(start), shape[1].clone())?;
         sum = cx.add(sum, next)?;
     }
     let sum = cx.with(Binary::Mul, sum, f64::from(alpha) / size as f64)?;

@@ -1,7 +1,7 @@
 //! Pools over one to three axes, and over all of them.
 
-use fewbit_engine::graph::Op;
 use fewbit_engine::graph::op::{Binary, Compare, Pool2d, PoolKind, ReduceKind, Unary};
+use fewbit_engine::graph::{Dim, Op};
 use fewbit_engine::tensor::DataType;
 
 use super::one;
@@ -28,7 +28,7 @@ fn pool(cx: &mut Context, node: &Node<'_>) -> Outputs {
         _ => PoolKind::Average,
     };
     let by_columns = node.flag("storage_order", false)?;
-    let shape = cx.shape(x)?;
+    let shape = cx.dims(x)?;
     let (sizes, sliding) = read(node, &shape)?;
     let (mut sliding, beyond) = with_ceiling(node, &sizes, sliding)?;
     let small = matches!(x.data_type, DataType::I8 | DataType::U8);
@@ -53,7 +53,7 @@ fn pool(cx: &mut Context, node: &Node<'_>) -> Outputs {
     one(cx.cast(y, x.data_type))
 }
 
-fn read(node: &Node<'_>, shape: &[usize]) -> Result<(Vec<usize>, Sliding), Refusal> {
+fn read(node: &Node<'_>, shape: &[Dim]) -> Result<(Vec<usize>, Sliding), Refusal> {
     let sizes = spatial(shape)?;
     let Some(kernel) = list(node, "kernel_shape", sizes.len(), 1)? else {
         return wrong("no kernel_shape");
@@ -188,7 +188,7 @@ fn greatest_with_places(
 /// `(Σ |x|^p)^(1/p)` of a window; padding is zeros.
 fn lp_pool(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
-    let shape = cx.shape(x)?;
+    let shape = cx.dims(x)?;
     let (sizes, sliding) = read(node, &shape)?;
     let (mut sliding, beyond) = with_ceiling(node, &sizes, sliding)?;
     if beyond.iter().any(|&more| more > 0) {

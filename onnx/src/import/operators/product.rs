@@ -1,5 +1,6 @@
 //! Matrix products.
 
+use fewbit_engine::graph::Dim;
 use fewbit_engine::graph::op::Binary;
 use fewbit_engine::tensor::DataType;
 
@@ -30,26 +31,26 @@ pub(super) fn product(cx: &mut Context, a: Value, b: Value) -> Made {
     if left >= 2 && right >= 2 {
         return cx.matmul(a, b);
     }
-    let (mut from, mut to) = (cx.shape(a)?, cx.shape(b)?);
+    let (mut from, mut to) = (cx.dims(a)?, cx.dims(b)?);
     if left == 0 || right == 0 {
         return wrong("a product of a number");
     }
     if left == 1 {
-        from.insert(0, 1);
+        from.insert(0, Dim::from(1));
     }
     if right == 1 {
-        to.push(1);
+        to.push(Dim::from(1));
     }
-    let (a, b) = (cx.reshape(a, &from)?, cx.reshape(b, &to)?);
+    let (a, b) = (cx.reshape_to(a, from)?, cx.reshape_to(b, to)?);
     let y = cx.matmul(a, b)?;
-    let mut shape = cx.shape(y)?;
+    let mut shape = cx.dims(y)?;
     if right == 1 {
         shape.pop();
     }
     if left == 1 {
         shape.remove(shape.len() - if right == 1 { 1 } else { 2 });
     }
-    cx.reshape(y, &shape)
+    cx.reshape_to(y, shape)
 }
 
 /// `alpha · a · b + beta · c`
@@ -127,13 +128,13 @@ pub(super) fn less_zero(cx: &mut Context, x: Value, zero: Option<Value>, rows: b
         return Ok(wide);
     };
     let zero = cx.cast(zero, DataType::I32)?;
-    let mut shape = cx.shape(zero)?;
+    let mut shape = cx.dims(zero)?;
     match (shape.as_slice(), rows) {
-        ([] | [1], _) => shape = Vec::new(),
-        ([_], true) => shape.push(1),
+        ([one], _) if one.is_one() => shape = Vec::new(),
+        ([_], true) => shape.push(Dim::from(1)),
         _ => {}
     }
-    let zero = cx.reshape(zero, &shape)?;
+    let zero = cx.reshape_to(zero, shape)?;
     cx.sub(wide, zero)
 }
 

@@ -38,19 +38,25 @@ fn bounds(data_type: DataType) -> Result<(f32, f32), Refusal> {
 
 /// Scales or zero points, spread so that they go with `x`: one number, one each place of `axis`, or one each block of it.
 fn spread(cx: &mut Context, factors: Value, x: Value, axis: i64, block: i64) -> Made {
-    let (shape, sizes) = (cx.shape(x)?, cx.shape(factors)?);
+    let (dims, sizes) = (cx.dims(x)?, cx.shape(factors)?);
     if sizes.iter().product::<usize>() == 1 && block == 0 {
         return cx.reshape(factors, &[]);
     }
-    let axis = axis_of(axis, shape.len())?;
+    let axis = axis_of(axis, dims.len())?;
     if block == 0 {
-        if sizes != [shape[axis]] {
-            return wrong(format!("scales {sizes:?} on axis {axis} of {shape:?}"));
+        let &[count] = sizes.as_slice() else {
+            return wrong(format!("scales {sizes:?} on axis {axis} of {dims:?}"));
+        };
+        match dims[axis].fixed() {
+            Some(size) if size == count => {}
+            Some(_) => return wrong(format!("{count} scales on axis {axis} of {dims:?}")),
+            None => return Err(Refusal::sizes(&dims[axis..=axis])),
         }
-        let mut to = vec![1; shape.len()];
-        to[axis] = sizes[0];
+        let mut to = vec![1; dims.len()];
+        to[axis] = count;
         return cx.reshape(factors, &to);
     }
+    let shape = cx.shape(x)?;
     let block = usize::try_from(block).unwrap_or(0);
     let same = sizes.len() == shape.len()
         && (0..shape.len()).all(|at| at == axis || sizes[at] == shape[at]);

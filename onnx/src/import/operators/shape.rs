@@ -1,7 +1,9 @@
 //! Shapes, and what only moves elements.
 
-use fewbit_engine::graph::Op;
+use std::cmp::Ordering;
+
 use fewbit_engine::graph::op::{Binary, Pad, PadMode};
+use fewbit_engine::graph::{Dim, Op, Shape, fixed_shape};
 use fewbit_engine::tensor::DataType;
 
 use super::one;
@@ -34,88 +36,127 @@ pub(super) const TABLE: &[Entry] = &[
 /// More elements than a made-up tensor may have.
 const MOST_MADE: usize = 1 << 26;
 
+/// What no axis reaches: exporters write such bounds for "to the end".
+const FAR: i64 = i32::MAX as i64;
+
 /// More than blocks of places have on a side.
 const MOST_BLOCK: usize = 1 << 16;
 
-pub(super) fn sizes(values: &[i64]) -> Result<Vec<usize>, Refusal> {
-    let sizes: Option<Vec<usize>> = values.iter().map(|&v| usize::try_from(v).ok()).collect();
-    let count = sizes.as_ref().and_then(|s| {
-        s.iter()
-            .try_fold(1usize, |n, &size| n.checked_mul(size.max(1)))
-    });
-    match (sizes, count) {
-        (Some(sizes), Some(count)) if count <= MOST_MADE => Ok(sizes),
-        (Some(_), _) => unsupported(format!("a tensor of {values:?}")),
-        (None, _) => wrong(format!("a tensor of {values:?}")),
+/// The dimensions of a tensor that is made up: none below 0, and of those that are numbers not too large.
+pub(super) fn dimensions(values: &[Dim]) -> Result<Shape, Refusal> {
+    let is_wrong = |dim: &Dim| dim.sign() == Some(Ordering::Less);
+    if values.iter().any(is_wrong) {
+        return wrong(format!("a tensor of {values:?}"));
     }
+    let mut fixed = values.iter().filter_map(Dim::fixed);
+    let count = fixed.try_fold(1usize, |n, size| n.checked_mul(size.max(1)));
+    match count {
+        Some(count) if count <= MOST_MADE => Ok(values.to_vec()),
+        _ => unsupported(format!("a tensor of {values:?}")),
+    }
+}
+
+/// The same where only numbers will do.
+pub(super) fn sizes(values: &[i64]) -> Result<Vec<usize>, Refusal> {
+    let dims: Vec<Dim> = values.iter().copied().map(Dim::from_i64).collect();
+    let sizes = dimensions(&dims)?;
+    fixed_shape(&sizes).ok_or_else(|| Refusal::sizes(&sizes))
 }
 
 fn shape(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
-    let shape = cx.shape(x)?;
+    let shape = cx.dims(x)?;
     let rank = shape.len() as i64;
     let place = |at: i64| (if at < 0 { at.saturating_add(rank) } else { at }).clamp(0, rank);
     let start = place(node.int("start", 0)?);
     let end = place(node.int("end", rank)?).max(start);
-    let part: Vec<i64> = shape[start as usize..end as usize]
-        .iter()
-        .map(|&size| size as i64)
-        .collect();
-    one(cx.integers(&[part.len()], &part))
+    one(cx.sizes(&shape[start as usize..end as usize]))
 }
 
 fn size(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
-    let count: usize = cx.shape(x)?.iter().product();
-    one(cx.integers(&[], &[count as i64]))
+    let count = product(&cx.dims(x)?);
+    let count = cx.sizes(&[count])?;
+    one(cx.reshape(count, &[]))
+}
+
+/// How many elements a tensor of these dimensions has.
+pub(super) fn product(dims: &[Dim]) -> Dim {
+    dims.iter()
+        .fold(Dim::from(1), |product, dim| product * dim.clone())
 }
 
 fn reshape(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (x, wanted) = (node.input(0)?, node.input(1)?);
     let zero_is_zero = node.flag("allowzero", false)?;
-    let (from, wanted) = (cx.shape(x)?, cx.known_ints(wanted)?);
+    let (from, wanted) = (cx.dims(x)?, cx.known_dims(wanted)?);
     let mut to = Vec::with_capacity(wanted.len());
     let mut open = None;
-    for (axis, &size) in wanted.iter().enumerate() {
-        to.push(match size {
-            -1 if open.is_none() => {
+    for (axis, size) in wanted.iter().enumerate() {
+        to.push(match size.integer() {
+            Some(-1) if open.is_none() => {
                 open = Some(axis);
-                1
+                Dim::from(1)
             }
-            0 if !zero_is_zero => match from.get(axis) {
-                Some(&size) => size,
+            Some(0) if !zero_is_zero => match from.get(axis) {
+                Some(size) => size.clone(),
                 None => return wrong(format!("shape {wanted:?} of {from:?}")),
             },
-            size => match usize::try_from(size) {
-                Ok(size) => size,
-                Err(_) => return wrong(format!("shape {wanted:?}")),
-            },
+            _ if size.sign() == Some(Ordering::Less) => {
+                return wrong(format!("shape {wanted:?}"));
+            }
+            _ => size.clone(),
         });
     }
     if let Some(axis) = open {
-        let count: usize = from.iter().product();
-        let others = to.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-        match others {
-            Some(others) if others > 0 && count.is_multiple_of(others) => {
-                to[axis] = count / others;
-            }
-            _ => return wrong(format!("shape {wanted:?} of {from:?}")),
-        }
+        to[axis] = rest(&from, &to, axis)?;
     }
-    one(cx.reshape(x, &to))
+    one(cx.reshape_to(x, to))
+}
+
+/// The size of an axis that a reshape leaves open, `to` having 1 there.
+fn rest(from: &[Dim], to: &[Dim], axis: usize) -> Result<Dim, Refusal> {
+    let fixed = |dims: &[Dim]| -> Option<usize> {
+        let mut sizes = fixed_shape(dims)?.into_iter();
+        sizes.try_fold(1usize, |n, size| n.checked_mul(size))
+    };
+    let mut both = from.to_vec();
+    both.extend_from_slice(to);
+    if fixed_shape(&both).is_none() {
+        let mut others = to.to_vec();
+        others.remove(axis);
+        // What both have goes out, as it may well be 0 for some sizes.
+        let mut all = from.to_vec();
+        others.retain(|dim| match all.iter().position(|known| known == dim) {
+            Some(at) if dim.fixed().is_none() => {
+                all.remove(at);
+                false
+            }
+            _ => true,
+        });
+        let quotient = product(&all).divided(&product(&others));
+        return quotient.ok_or_else(|| Refusal::sizes(&both));
+    }
+    match (fixed(from), fixed(to)) {
+        (Some(count), Some(others)) if others > 0 && count.is_multiple_of(others) => {
+            Ok(Dim::from(count / others))
+        }
+        _ => wrong(format!(
+            "shape {to:?} with axis {axis} left open, of {from:?}"
+        )),
+    }
 }
 
 fn flatten(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
-    let shape = cx.shape(x)?;
+    let shape = cx.dims(x)?;
     let axis = node.int("axis", 1)?;
     let axis = match axis {
         axis if axis == shape.len() as i64 => shape.len(),
         axis => axis_of(axis, shape.len())?,
     };
-    let outer = shape[..axis].iter().product();
-    let inner = shape[axis..].iter().product();
-    one(cx.reshape(x, &[outer, inner]))
+    let (outer, inner) = (product(&shape[..axis]), product(&shape[axis..]));
+    one(cx.reshape_to(x, vec![outer, inner]))
 }
 
 /// Axes that are an attribute before operator set 13 and an input from then on.
@@ -128,19 +169,26 @@ fn axes(cx: &Context, node: &Node<'_>) -> Result<Option<Vec<i64>>, Refusal> {
 
 fn squeeze(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
-    let shape = cx.shape(x)?;
+    let shape = cx.dims(x)?;
     let axes = match axes(cx, node)? {
         Some(axes) => axes_of(&axes, shape.len())?,
-        None => (0..shape.len()).filter(|&axis| shape[axis] == 1).collect(),
+        None if fixed_shape(&shape).is_none() => return Err(Refusal::sizes(&shape)),
+        None => (0..shape.len())
+            .filter(|&axis| shape[axis].is_one())
+            .collect(),
     };
-    if let Some(&axis) = axes.iter().find(|&&axis| shape[axis] != 1) {
-        return wrong(format!("axis {axis} of {shape:?} is not 1"));
+    for &axis in &axes {
+        match shape[axis].fixed() {
+            Some(1) => {}
+            Some(_) => return wrong(format!("axis {axis} of {shape:?} is not 1")),
+            None => return Err(Refusal::sizes(&shape[axis..=axis])),
+        }
     }
-    let left: Vec<usize> = (0..shape.len())
+    let left: Vec<Dim> = (0..shape.len())
         .filter(|axis| !axes.contains(axis))
-        .map(|axis| shape[axis])
+        .map(|axis| shape[axis].clone())
         .collect();
-    one(cx.reshape(x, &left))
+    one(cx.reshape_to(x, left))
 }
 
 fn unsqueeze(cx: &mut Context, node: &Node<'_>) -> Outputs {
@@ -148,17 +196,17 @@ fn unsqueeze(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let Some(axes) = axes(cx, node)? else {
         return wrong("no axes");
     };
-    let shape = cx.shape(x)?;
+    let shape = cx.dims(x)?;
     let rank = shape.len() + axes.len();
     let axes = axes_of(&axes, rank)?;
-    let mut left = shape.iter().copied();
-    let grown: Vec<usize> = (0..rank)
+    let mut left = shape.into_iter();
+    let grown: Vec<Dim> = (0..rank)
         .map(|axis| match axes.contains(&axis) {
-            true => 1,
-            false => left.next().unwrap_or(1),
+            true => Dim::from(1),
+            false => left.next().unwrap_or(Dim::from(1)),
         })
         .collect();
-    one(cx.reshape(x, &grown))
+    one(cx.reshape_to(x, grown))
 }
 
 fn transpose(cx: &mut Context, node: &Node<'_>) -> Outputs {
@@ -188,8 +236,11 @@ fn concat(cx: &mut Context, node: &Node<'_>) -> Outputs {
 
 fn split(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
-    let shape = cx.shape(x)?;
+    let shape = cx.dims(x)?;
     let axis = axis_of(node.int("axis", 0)?, shape.len())?;
+    let Some(whole) = shape[axis].fixed() else {
+        return Err(Refusal::sizes(&shape[axis..=axis]));
+    };
     let given = match node.optional(1) {
         Some(parts) => Some(cx.known_ints(parts)?),
         None => node.ints("split")?,
@@ -203,13 +254,13 @@ fn split(cx: &mut Context, node: &Node<'_>) -> Outputs {
         None if count == 0 || count > node.outputs() => return wrong(format!("{count} parts")),
         None => {
             // The last part is smaller where they do not come out even.
-            let most = shape[axis].div_ceil(count);
-            let part = |i: usize| shape[axis].saturating_sub(i * most).min(most);
+            let most = whole.div_ceil(count);
+            let part = |i: usize| whole.saturating_sub(i * most).min(most);
             (0..count).map(part).collect()
         }
     };
-    if parts.iter().sum::<usize>() != shape[axis] {
-        return wrong(format!("parts {parts:?} of an axis of {}", shape[axis]));
+    if parts.iter().sum::<usize>() != whole {
+        return wrong(format!("parts {parts:?} of an axis of {whole}"));
     }
     let mut start = 0;
     let mut out = Vec::with_capacity(parts.len());
@@ -223,27 +274,51 @@ fn split(cx: &mut Context, node: &Node<'_>) -> Outputs {
 /// Bounds are attributes before operator set 10 and inputs from then on; they may be beyond the axis.
 fn slice(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
-    let shape = cx.shape(x)?;
-    let list = |at: usize, name: &str| match node.optional(at) {
-        Some(values) => Ok(Some(cx.known_ints(values)?)),
-        None if node.opset < 10 => node.ints(name),
-        None => Ok(None),
+    let shape = cx.dims(x)?;
+    let list = |at: usize, name: &str| -> Result<Option<Vec<Dim>>, Refusal> {
+        match node.optional(at) {
+            Some(values) => Ok(Some(cx.known_dims(values)?)),
+            None if node.opset < 10 => {
+                let given = node.ints(name)?;
+                Ok(given.map(|all| all.into_iter().map(Dim::from_i64).collect()))
+            }
+            None => Ok(None),
+        }
+    };
+    let integers = |at: usize, name: &str| -> Result<Option<Vec<i64>>, Refusal> {
+        let Some(dims) = list(at, name)? else {
+            return Ok(None);
+        };
+        let integers: Option<Vec<i64>> = dims.iter().map(Dim::integer).collect();
+        integers.map(Some).ok_or_else(|| Refusal::sizes(&dims))
     };
     let (Some(starts), Some(ends)) = (list(1, "starts")?, list(2, "ends")?) else {
         return wrong("no bounds");
     };
-    let axes = match list(3, "axes")? {
+    let axes = match integers(3, "axes")? {
         Some(axes) => axes,
         None => (0..starts.len() as i64).collect(),
     };
-    let steps = list(4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
+    let steps = integers(4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
     if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
         return wrong("starts, ends, axes and steps of different lengths");
     }
     let mut y = x;
     for (i, &axis) in axes.iter().enumerate() {
         let axis = axis_of(axis, shape.len())?;
-        let (first, count) = places(shape[axis], starts[i], ends[i], steps[i])?;
+        let whole = &shape[axis];
+        let fixed = (whole.fixed(), starts[i].integer(), ends[i].integer());
+        let (Some(size), Some(start), Some(end)) = fixed else {
+            if steps[i] != 1 {
+                let all = [whole.clone(), starts[i].clone(), ends[i].clone()];
+                return Err(Refusal::sizes(&all));
+            }
+            let first = bound(whole, &starts[i])?;
+            let last = bound(whole, &ends[i])?;
+            y = cx.slice_dims(y, axis, first.clone(), last - first)?;
+            continue;
+        };
+        let (first, count) = places(size, start, end, steps[i])?;
         y = match steps[i] {
             _ if count == 0 => cx.slice(y, axis, 0, 0)?,
             1 => cx.slice(y, axis, first as usize, count)?,
@@ -257,6 +332,20 @@ fn slice(cx: &mut Context, node: &Node<'_>) -> Outputs {
         };
     }
     Ok(vec![y])
+}
+
+/// A bound of an axis whose size may be a symbol. Where a bound is beyond the axis for some sizes, ONNX takes its end, and the
+/// graph is refused when it is given those.
+fn bound(whole: &Dim, bound: &Dim) -> Result<Dim, Refusal> {
+    match (bound.sign(), bound.integer()) {
+        (Some(Ordering::Less), Some(far)) if far <= -FAR => Ok(Dim::from(0)),
+        (Some(Ordering::Less), _) => Ok(whole.clone() + bound.clone()),
+        (_, Some(far)) if far >= FAR => Ok(whole.clone()),
+        _ if bound.is_size() => Ok(bound.clone()),
+        // All of an axis counted from its end, also where that is 0.
+        _ if (whole.clone() + bound.clone()).integer() == Some(0) => Ok(Dim::from(0)),
+        _ => Err(Refusal::sizes(&[whole.clone(), bound.clone()])),
+    }
 }
 
 /// The first place that a slice takes of an axis of `size`, and how many, by ONNX's rule of clamping.
@@ -280,7 +369,7 @@ fn places(size: usize, start: i64, end: i64, step: i64) -> Result<(i64, usize), 
 
 fn pad(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let x = node.input(0)?;
-    let shape = cx.shape(x)?;
+    let shape = cx.dims(x)?;
     let (pads, value) = if node.opset >= 11 {
         let pads = node.input(1)?;
         let value = match node.optional(2) {
@@ -343,9 +432,15 @@ fn wrapped(cx: &mut Context, x: Value, axis: usize, before: i64, after: i64) -> 
 /// With elements added before and after each dimension, or taken away where a number is negative.
 fn padded(cx: &mut Context, x: Value, before: &[i64], after: &[i64], mode: PadMode) -> Made {
     let mut y = x;
-    for (axis, size) in cx.shape(x)?.into_iter().enumerate() {
+    for (axis, size) in cx.dims(x)?.into_iter().enumerate() {
         let cut = |by: i64| usize::try_from(by.min(0).unsigned_abs()).unwrap_or(usize::MAX);
         let (first, last) = (cut(before[axis]), cut(after[axis]));
+        let Some(size) = size.fixed() else {
+            if first > 0 || last > 0 {
+                return Err(Refusal::sizes(&[size]));
+            }
+            continue;
+        };
         match size
             .checked_sub(first)
             .and_then(|left| left.checked_sub(last))
@@ -397,40 +492,45 @@ fn center_crop_pad(cx: &mut Context, node: &Node<'_>) -> Outputs {
 
 fn expand(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (x, wanted) = (node.input(0)?, node.input(1)?);
-    let (from, wanted) = (cx.shape(x)?, sizes(&cx.known_ints(wanted)?)?);
+    let (from, wanted) = (cx.dims(x)?, dimensions(&cx.known_dims(wanted)?)?);
     // Either side may have the 1.
     let rank = from.len().max(wanted.len());
-    let size = |shape: &[usize], axis: usize| {
+    let size = |shape: &[Dim], axis: usize| {
         (axis + shape.len())
             .checked_sub(rank)
-            .map_or(1, |at| shape[at])
+            .map_or(Dim::from(1), |at| shape[at].clone())
     };
     let mut to = Vec::with_capacity(rank);
     for axis in 0..rank {
-        to.push(match (size(&from, axis), size(&wanted, axis)) {
-            (1, size) | (size, 1) => size,
-            (size, same) if size == same => size,
+        let (from_size, to_size) = (size(&from, axis), size(&wanted, axis));
+        to.push(match (from_size.is_one(), to_size.is_one()) {
+            (true, _) => to_size,
+            (_, true) => from_size,
+            _ if from_size == to_size => from_size,
+            _ if fixed_shape(&[from_size.clone(), to_size.clone()]).is_none() => {
+                return Err(Refusal::sizes(&[from_size, to_size]));
+            }
             _ => return wrong(format!("{from:?} to {wanted:?}")),
         });
     }
-    one(cx.expand(x, &to))
+    one(cx.expand_to(x, to))
 }
 
 fn tile(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (x, repeats) = (node.input(0)?, node.input(1)?);
-    let (shape, repeats) = (cx.shape(x)?, sizes(&cx.known_ints(repeats)?)?);
+    let (shape, repeats) = (cx.dims(x)?, dimensions(&cx.known_dims(repeats)?)?);
     if shape.len() != repeats.len() {
         return wrong(format!("repeats {repeats:?} of {shape:?}"));
     }
     let (mut apart, mut spread, mut together) = (Vec::new(), Vec::new(), Vec::new());
-    for (&size, &times) in shape.iter().zip(&repeats) {
-        apart.extend([1, size]);
-        spread.extend([times, size]);
-        together.push(size.saturating_mul(times));
+    for (size, times) in shape.iter().zip(&repeats) {
+        apart.extend([Dim::from(1), size.clone()]);
+        spread.extend([times.clone(), size.clone()]);
+        together.push(size.clone() * times.clone());
     }
-    let y = cx.reshape(x, &apart)?;
-    let y = cx.expand(y, &spread)?;
-    one(cx.reshape(y, &together))
+    let y = cx.reshape_to(x, apart)?;
+    let y = cx.expand_to(y, spread)?;
+    one(cx.reshape_to(y, together))
 }
 
 fn depth_to_space(cx: &mut Context, node: &Node<'_>) -> Outputs {

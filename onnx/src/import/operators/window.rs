@@ -2,8 +2,8 @@
 //!
 //! The graph's windows are over two axes. One axis is a width; three are planes and a depth.
 
-use fewbit_engine::graph::Op;
 use fewbit_engine::graph::op::{Pad, PadMode, Window};
+use fewbit_engine::graph::{Dim, Op, fixed_shape};
 
 use crate::import::context::{Context, Made, Value};
 use crate::import::error::{Refusal, unsupported, wrong};
@@ -165,29 +165,29 @@ impl Sliding {
 }
 
 /// The sizes of the spatial axes, which must be one, two or three.
-pub(super) fn spatial(shape: &[usize]) -> Result<Vec<usize>, Refusal> {
+pub(super) fn spatial(shape: &[Dim]) -> Result<Vec<usize>, Refusal> {
     match shape.len() {
-        3..=5 => Ok(shape[2..].to_vec()),
+        3..=5 => fixed_shape(&shape[2..]).ok_or_else(|| Refusal::sizes(&shape[2..])),
         rank => unsupported(format!("over {} spatial axes", rank.saturating_sub(2))),
     }
 }
 
 /// With a height of 1 where there is only a width.
 pub(super) fn as_image(cx: &mut Context, x: Value) -> Made {
-    let mut shape = cx.shape(x)?;
+    let mut shape = cx.dims(x)?;
     if shape.len() == 3 {
-        shape.insert(2, 1);
+        shape.insert(2, Dim::from(1));
     }
-    cx.reshape(x, &shape)
+    cx.reshape_to(x, shape)
 }
 
 /// Without the height that [`as_image`] put in.
 pub(super) fn of_image(cx: &mut Context, y: Value, rank: usize) -> Made {
-    let mut shape = cx.shape(y)?;
+    let mut shape = cx.dims(y)?;
     if rank == 3 {
         shape.remove(2);
     }
-    cx.reshape(y, &shape)
+    cx.reshape_to(y, shape)
 }
 
 /// With `value` around the spatial axes.
