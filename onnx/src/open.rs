@@ -1,18 +1,28 @@
-//! A model's ONNX files opened as a model.
+//! A model's ONNX files opened as a model with its task.
 
-use fewbit_engine::model::{BuiltModel, Feedforward, ModelKind, ONNX};
+mod integers;
+mod sequence;
+mod text;
+
+use fewbit_engine::graph::GraphError;
+use fewbit_engine::model::{BuiltModel, Config, Feedforward, KNOWN, ModelKind, ONNX};
 use fewbit_engine::source::SourceError;
 use fewbit_engine::task::checkpoint::{ModelFiles, OpenModel};
 
-use crate::import::{ImportError, ImportOptions, import};
+use crate::import::{ImportError, ImportOptions, Imported, OnnxFile};
 
-/// The file that is taken among several, as Hugging Face's repositories call them.
-const PREFERRED: [&str; 4] = [
-    "onnx/model.onnx",
-    "model.onnx",
-    "onnx/model_quantized.onnx",
-    "model_quantized.onnx",
+/// The file that is taken among several, as Hugging Face's repositories call them; the more exact first.
+const WHOLE: [&str; 6] = [
+    "model",
+    "model_fp16",
+    "model_quantized",
+    "model_int8",
+    "model_q4",
+    "model_q4f16",
 ];
+
+/// The two files of an encoder-decoder, the decoder without a cache.
+const PARTS: [[&str; 2]; 2] = [["encoder_model", "decoder_model"], ["encoder", "decoder"]];
 
 /// Why ONNX files have not become a model.
 #[derive(Debug, thiserror::Error)]
@@ -21,42 +31,76 @@ pub enum OpenError {
     NoModel,
     #[error("{0}: several ONNX files, and none of them is the whole model")]
     Several(String),
-    #[error("{file}: {bytes} bytes are more than memory can address")]
-    TooLarge { file: String, bytes: u64 },
+    #[error("{file}: {reason}")]
+    Parts { file: String, reason: String },
     #[error(transparent)]
     Source(#[from] SourceError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     #[error(transparent)]
     Import(#[from] ImportError),
 }
 
-/// Opens the one ONNX file among `files`, or the one of the usual name, as a graph that runs once.
+/// Opens the ONNX file or files among `files`: the one there is, the one of the usual name, or an encoder and its decoder.
+///
+/// A model of text (`input_ids` and what goes with them) whose output is `last_hidden_state` or `logits` is an encoder with the
+/// tasks of one; an encoder beside a decoder without a cache is an encoder-decoder, which computes all tokens anew for each;
+/// all others run once from named tensors to named tensors. Integers of 64 bits become 32 where all constants fit: what
+/// goes in must fit too.
 ///
 /// # Errors
-/// None or several such files; what [`import`] says of one.
+/// None or several such files; what [`OnnxFile::open`] and [`OnnxFile::import`] say of one.
 pub async fn open(files: &ModelFiles, options: &ImportOptions) -> Result<OpenModel, OpenError> {
+    let config = files.read("config.json").await?;
+    let config = config.as_deref().and_then(|json| Config::parse(json).ok());
     let names: Vec<&str> = files.names_ending(".onnx").collect();
-    let usual = PREFERRED.into_iter().find(|name| names.contains(name));
+    let named = |stem: &str| {
+        let here = format!("{stem}.onnx");
+        let below = format!("onnx/{stem}.onnx");
+        let mut all = names.iter();
+        all.find(|&&name| name == here || name == below).copied()
+    };
+    for [encoder, decoder] in PARTS {
+        if let (Some(encoder), Some(decoder)) = (named(encoder), named(decoder)) {
+            let encoder = OnnxFile::open(files, encoder).await?;
+            let decoder = OnnxFile::open(files, decoder).await?;
+            return sequence::open(&encoder, &decoder, options, config.as_ref()).await;
+        }
+    }
+    let usual = WHOLE.into_iter().find_map(named);
     let name = match (usual, names.as_slice()) {
         (Some(name), _) | (None, &[name]) => name,
         (None, []) => return Err(OpenError::NoModel),
         (None, several) => return Err(OpenError::Several(several.join(", "))),
     };
-    let file = files.find(name).ok_or(OpenError::NoModel)?;
-    let bytes = usize::try_from(file.len()).map_err(|_| OpenError::TooLarge {
-        file: name.to_owned(),
-        bytes: file.len(),
-    })?;
-    let mut buffer = vec![0; bytes];
-    file.read_at(0, &mut buffer).await?;
-    let imported = import(&buffer, name, options)?;
-    drop(buffer);
-    Ok(OpenModel {
-        source: imported.source,
+    let file = OnnxFile::open(files, name).await?;
+    if let Some(options) = text::options(&file, options)
+        && let Ok(imported) = file.import(&options).await
+        && let Some(open) = text::open(&imported, config.as_ref())?
+    {
+        let source = imported.source;
+        return Ok(opened(open, source, config.as_ref()));
+    }
+    let Imported { graph, source } = file.import(options).await?;
+    let graph = integers::narrowed(&graph)?;
+    let kind = ModelKind::Feedforward(Feedforward::default());
+    Ok(opened((graph, kind), source, config.as_ref()))
+}
+
+fn opened(
+    (graph, kind): (fewbit_engine::graph::Graph, ModelKind),
+    source: fewbit_engine::session::WeightSource,
+    config: Option<&Config>,
+) -> OpenModel {
+    let model_type = config.and_then(|config| config.str("model_type").ok());
+    let known = KNOWN.iter().find(|&&name| Some(name) == model_type);
+    OpenModel {
+        source,
         built: BuiltModel {
-            architecture: ONNX,
-            graph: imported.graph,
-            kind: ModelKind::Feedforward(Feedforward::default()),
+            architecture: known.copied().unwrap_or(ONNX),
+            graph,
+            kind,
         },
         gguf: None,
-    })
+    }
 }

@@ -59,6 +59,8 @@ use walk::read_model;
 pub struct ImportOptions {
     /// Sizes for names of dimensions; the others become symbols of the graph.
     pub sizes: Bindings,
+    /// Other names for names of dimensions.
+    pub names: BTreeMap<String, String>,
     /// Inputs that become constants of the graph, because their numbers decide a shape.
     pub values: BTreeMap<String, Tensor>,
 }
@@ -439,7 +441,7 @@ impl<'a> Importer<'a> {
             };
             dims.push(match self.options.sizes.get(&symbol) {
                 Some(&size) => Dim::from(size),
-                None => Dim::symbol(&symbol),
+                None => Dim::symbol(self.options.names.get(&symbol).unwrap_or(&symbol)),
             });
         }
         Ok((data_type, dims))

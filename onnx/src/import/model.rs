@@ -113,6 +113,19 @@ impl OnnxFile {
             .collect()
     }
 
+    /// The symbols that the dimensions of an input are, `None` for those that are numbers; nothing where there is no such
+    /// input or it has no shape.
+    pub fn symbols(&self, input: &str) -> Option<Vec<Option<String>>> {
+        let mut all = self.graph.input.iter();
+        let info = all.find(|info| info.name.as_deref() == Some(input))?;
+        let shape = info.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?;
+        let dims = shape.dim.iter().enumerate();
+        Some(
+            dims.map(|(axis, dim)| symbol_of(input, axis, dim))
+                .collect(),
+        )
+    }
+
     /// Makes the graph.
     ///
     /// Inputs and outputs keep their names, types and shapes; dimensions that are named become symbols. What depends on
