@@ -347,6 +347,8 @@ fn failure(error: &NativeError) -> RunError {
         NativeError::File { .. } => "file",
         NativeError::NotBuilt => "not_built",
         NativeError::Load(_) => "load",
+        NativeError::Onnx(_) if error.is_unsupported() => "unsupported",
+        NativeError::Onnx(_) => "load",
         NativeError::Task(_) | NativeError::Transcription(_) => "task",
         NativeError::Sound(_) => "sound",
         NativeError::Aborted => "aborted",
@@ -361,7 +363,11 @@ fn failure(error: &NativeError) -> RunError {
         }
         source = cause.source();
     }
-    RunError::new(Outcome::Error, code, message)
+    let outcome = match error.is_unsupported() {
+        true => Outcome::Unsupported,
+        false => Outcome::Error,
+    };
+    RunError::new(outcome, code, message)
 }
 
 fn prompt_ids(

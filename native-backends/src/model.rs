@@ -15,6 +15,7 @@ use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::checkpoint::ModelFiles;
 use fewbit_engine::task::transcribe::TranscriptionError;
 use fewbit_engine::task::{LoadError, Model, ModelFacts, TaskError};
+use fewbit_onnx::{ImportOptions, OpenError};
 
 use crate::file::FileSource;
 use crate::run::Progress;
@@ -38,6 +39,8 @@ pub enum NativeError {
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
+    Onnx(#[from] OpenError),
+    #[error(transparent)]
     Task(#[from] TaskError),
     #[error(transparent)]
     Transcription(#[from] TranscriptionError),
@@ -54,6 +57,11 @@ pub enum NativeError {
 }
 
 impl NativeError {
+    /// Whether the model's files ask for what is not imported.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, NativeError::Onnx(OpenError::Import(error)) if error.is_unsupported())
+    }
+
     /// Why no device could be opened, if that is what went wrong.
     pub fn unavailable(&self) -> Option<&str> {
         match self {
@@ -144,6 +152,18 @@ impl Drop for NativeModel {
     }
 }
 
+/// Whether the weights are in ONNX files: where there are other files of weights too, those are taken.
+fn is_onnx(files: &ModelFiles) -> bool {
+    let has = |ending: &str| files.names_ending(ending).next().is_some();
+    let others = [
+        ".gguf",
+        ".safetensors",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ];
+    has(".onnx") && !others.into_iter().any(has) && files.find("model.bin").is_none()
+}
+
 fn open(
     target: NativeTarget,
     files: Vec<(String, PathBuf)>,
@@ -167,9 +187,17 @@ fn open(
         })
     };
     let files = ModelFiles::new(sources);
-    let loading = Model::load(&files, device, options.build, &mut on_upload);
+    let loading = async {
+        if !is_onnx(&files) {
+            return Ok(Model::load(&files, device, options.build, &mut on_upload).await?);
+        }
+        let open = fewbit_onnx::open(&files, &ImportOptions::default()).await?;
+        Ok(Model::open(&files, open, device, &mut on_upload).await?)
+    };
     let mut model = match pollster::block_on(loading) {
-        Err(LoadError::Session(error)) if error.is_aborted() => return Err(NativeError::Aborted),
+        Err(NativeError::Load(LoadError::Session(error))) if error.is_aborted() => {
+            return Err(NativeError::Aborted);
+        }
         result => result?,
     };
     let compiling = Instant::now();
