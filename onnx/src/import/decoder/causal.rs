@@ -97,8 +97,12 @@ fn computed(alone: &Graph, tokens: usize, all: usize) -> Result<Option<Vec<f64>>
         ("capacity", all),
         ("positions", tokens),
     ];
-    let sizes = sizes.map(|(name, size)| (name.to_owned(), size));
-    let fixed = alone.specialize(&Bindings::from(sizes))?;
+    let symbols = alone.symbols();
+    let sizes = sizes
+        .into_iter()
+        .map(|(name, size)| (name.to_owned(), size));
+    let sizes: Bindings = sizes.filter(|(name, _)| symbols.contains(name)).collect();
+    let fixed = alone.specialize(&sizes)?;
     let ids = Tensor::from_i32(&[1, tokens], &vec![0; tokens])?;
     let position = Tensor::from_i32(&[1], &[(all - tokens) as i32])?;
     let mut given = BTreeMap::new();
