@@ -19,6 +19,13 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// Whether it is a decoder that takes its cache and gives it back: one for
+    /// [`OnnxFile::open_decoder`](super::OnnxFile::open_decoder).
+    pub fn has_cache(&self) -> bool {
+        let begins = |names: &[String], with: &str| names.iter().any(|name| name.starts_with(with));
+        begins(&self.inputs, "past_key_values.") && begins(&self.outputs, "present.")
+    }
+
     pub(super) fn of(graph: &GraphProto) -> Interface {
         let names = |values: &[ValueInfoProto]| {
             let names = values.iter().map(|value| value.name.clone());

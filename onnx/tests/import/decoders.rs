@@ -12,7 +12,7 @@ use fewbit_engine::session::Session;
 use fewbit_engine::task::decoder::{Advance, Decoder};
 use fewbit_engine::tensor::Tensor;
 use fewbit_onnx::proto::{GraphProto, ModelProto};
-use fewbit_onnx::{DecoderOptions, ImportedDecoder, import_decoder};
+use fewbit_onnx::{DecoderOptions, ImportedDecoder, import_decoder, interface};
 use prost::Message;
 
 use crate::cases::{Case, cases, difference};
@@ -64,6 +64,7 @@ fn logits(decoder: &mut Decoder, case: &Case) -> Vec<f32> {
 #[test]
 fn decoders_go_on_as_in_onnx_runtime() {
     for case in all() {
+        assert!(interface(&case.model, "model.onnx").unwrap().has_cache());
         let decoder = match import_decoder(&case.model, "model.onnx", &options()) {
             Ok(decoder) => decoder,
             Err(error) => panic!("{}: {error}", case.name),
@@ -74,7 +75,11 @@ fn decoders_go_on_as_in_onnx_runtime() {
         let wanted = case.tensor("logits");
         let got = Tensor::from_f32(wanted.shape(), &logits(&mut decoder, &case)).unwrap();
         let apart = difference(&got, &wanted);
-        assert!(apart < 2e-5, "{}: {apart:.2e}", case.name);
+        let most = match case.name.contains("16-bit") {
+            true => 1e-2,
+            false => 2e-5,
+        };
+        assert!(apart < most, "{}: {apart:.2e}", case.name);
         // One plan for the prompt's chunks of each size, one for every step after it.
         assert!(decoder.session().compilations() <= 3, "{}", case.name);
     }

@@ -240,6 +240,8 @@ impl Inputs {
                 shape[2] = Dim::symbol("capacity");
                 let id = cx.builder.state(state, DataType::F32, shape)?;
                 cx.caches.insert(id);
+                // Whatever the file keeps in its cache.
+                let data_type = DataType::F32;
                 Ok(Value { id, data_type })
             }
         }

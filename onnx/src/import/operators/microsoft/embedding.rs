@@ -25,10 +25,7 @@ fn embed(cx: &mut Context, node: &Node<'_>) -> Result<Vec<Value>, Refusal> {
     let place = match positions {
         Some(positions) => cx.gather(places, positions, 0)?,
         // As many rows as there are tokens, from the first on.
-        None => match tokens.fixed() {
-            Some(count) => cx.part(places, 0, 0, count)?,
-            None => return unsupported(format!("positions of {tokens} tokens")),
-        },
+        None => cx.slice_dims(places, 0, Dim::from(0), tokens)?,
     };
     let mut sum = cx.add(word, place)?;
     match (segments, parts) {
