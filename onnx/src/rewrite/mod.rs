@@ -10,6 +10,8 @@ mod linear;
 mod pattern;
 mod quantized;
 mod rms_normalization;
+mod rotary_embedding;
+mod transposes;
 
 use fewbit_engine::graph::pass::{Rewriter, prune};
 use fewbit_engine::graph::{Graph, GraphError, Node};
@@ -26,9 +28,11 @@ const PATTERNS: &[Pattern] = &[
     layer_normalization::rewrite,
     layer_normalization::rewrite_without_bias,
     rms_normalization::rewrite,
+    rotary_embedding::rewrite,
     attention::rewrite,
     linear::rewrite,
     linear::rewrite_bias,
+    transposes::rewrite,
 ];
 
 /// The graph with every pattern that is found in it replaced. It computes the same, to the rounding of f32.

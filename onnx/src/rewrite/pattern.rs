@@ -2,7 +2,7 @@
 
 use fewbit_engine::graph::op::{Binary, ReduceKind, Unary};
 use fewbit_engine::graph::{Dim, Graph, Node, Op, Source, ValueId};
-use fewbit_engine::tensor::{DataType, ElementType};
+use fewbit_engine::tensor::{DataType, ElementType, Tensor};
 
 pub(super) struct View<'a> {
     graph: &'a Graph,
@@ -51,6 +51,13 @@ impl<'a> View<'a> {
         let value = self.graph.value(id);
         matches!(value.source, Source::Weight(_) | Source::Constant(_))
             && value.element.plain().is_some_and(DataType::is_float)
+    }
+
+    pub(super) fn constant(&self, id: ValueId) -> Option<&'a Tensor> {
+        match &self.graph.value(id).source {
+            Source::Constant(tensor) => Some(tensor),
+            _ => None,
+        }
     }
 
     /// The number that a constant of one element is.

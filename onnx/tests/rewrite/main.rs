@@ -5,3 +5,4 @@ mod attention;
 mod draft;
 mod linear;
 mod normalization;
+mod rotary;
