@@ -62,13 +62,9 @@ impl<'a> View<'a> {
 
     /// The number that a constant of one element is.
     pub(super) fn number(&self, id: ValueId) -> Option<f64> {
-        match &self.graph.value(id).source {
-            Source::Constant(tensor) => match tensor.to_f64_vec()[..] {
-                [value] => Some(value),
-                _ => None,
-            },
-            _ => None,
-        }
+        let tensor = self.constant(id)?;
+        let one = tensor.shape().iter().all(|&size| size == 1);
+        one.then(|| tensor.to_f64_vec()[0])
     }
 
     pub(super) fn unary(&self, id: ValueId, op: Unary) -> Option<ValueId> {

@@ -12,6 +12,9 @@ use super::pattern::View;
 
 const BY_HEAD: [usize; 4] = [0, 2, 1, 3];
 
+/// So many operators lie between the angles and what is multiplied at most.
+const MOST: usize = 16;
+
 /// `x [batch, heads, tokens, size]`; `cos` and `sin` `[batch or 1, 1, tokens, size]`.
 struct Found {
     x: ValueId,
@@ -97,7 +100,8 @@ fn find(view: &View<'_>, root: ValueId) -> Option<Found> {
                     own.len() == 4 && first && own[1].is_one() && own[2..] == shape[2..]
                 };
                 let same = view.shape(cos) == view.shape(sin);
-                let tables = fits(cos) && same && is_twice(view, cos) && is_twice(view, sin);
+                let tables =
+                    fits(cos) && same && is_twice(view, cos, MOST) && is_twice(view, sin, MOST);
                 if view.is_f32(x) && tables {
                     return Some(Found { x, cos, sin, half });
                 }
@@ -142,8 +146,11 @@ fn halves_of(view: &View<'_>, id: ValueId, x: ValueId) -> Option<usize> {
     Some(half)
 }
 
-/// Whether both halves of the last axis are the same.
-fn is_twice(view: &View<'_>, id: ValueId) -> bool {
+/// Whether both halves of the last axis are the same, as the `most` last operators tell.
+fn is_twice(view: &View<'_>, id: ValueId, most: usize) -> bool {
+    let Some(most) = most.checked_sub(1) else {
+        return false;
+    };
     let last = |id: ValueId| view.shape(id).last();
     if let Some(tensor) = view.constant(id) {
         let Some(&size) = tensor.shape().last() else {
@@ -161,16 +168,18 @@ fn is_twice(view: &View<'_>, id: ValueId) -> bool {
             let twice = node.inputs.len() == 2 && node.inputs[0] == node.inputs[1];
             twice && *axis + 1 == view.shape(id).len()
         }
-        Op::Unary(_) | Op::Cast { .. } => is_twice(view, node.inputs[0]),
-        Op::Reshape { .. } => last(id) == last(node.inputs[0]) && is_twice(view, node.inputs[0]),
+        Op::Unary(_) | Op::Cast { .. } => is_twice(view, node.inputs[0], most),
+        Op::Reshape { .. } => {
+            last(id) == last(node.inputs[0]) && is_twice(view, node.inputs[0], most)
+        }
         Op::Gather { axis: 0, .. } => {
-            view.shape(node.inputs[0]).len() > 1 && is_twice(view, node.inputs[0])
+            view.shape(node.inputs[0]).len() > 1 && is_twice(view, node.inputs[0], most)
         }
         Op::Binary(_) => {
             let [a, b] = [node.inputs[0], node.inputs[1]];
             match (view.number(a), view.number(b)) {
-                (None, Some(_)) => is_twice(view, a),
-                (Some(_), None) => is_twice(view, b),
+                (None, Some(_)) => is_twice(view, a, most),
+                (Some(_), None) => is_twice(view, b, most),
                 _ => false,
             }
         }

@@ -14,6 +14,9 @@ use fewbit_engine::tensor::Tensor;
 /// Tokens of a run, and tokens with those before them.
 const PROBES: [[usize; 2]; 5] = [[1, 1], [1, 6], [3, 3], [3, 7], [4, 9]];
 
+/// What a mask is computed by takes at most so many bytes.
+const MOST_BYTES: usize = 16 << 20;
+
 /// What a mask adds to scores that do not count is below this.
 const HIDDEN: f64 = -1e4;
 
@@ -103,6 +106,16 @@ fn computed(alone: &Graph, tokens: usize, all: usize) -> Result<Option<Vec<f64>>
         .map(|(name, size)| (name.to_owned(), size));
     let sizes: Bindings = sizes.filter(|(name, _)| symbols.contains(name)).collect();
     let fixed = alone.specialize(&sizes)?;
+    let bytes = fixed.values.iter().map(|value| {
+        let shape = value.fixed_shape().ok()?;
+        value.element.byte_len(&shape)
+    });
+    let sum = bytes
+        .into_iter()
+        .try_fold(0usize, |sum, bytes| sum.checked_add(bytes?));
+    if sum.is_none_or(|sum| sum > MOST_BYTES) {
+        return Ok(None);
+    }
     let ids = Tensor::from_i32(&[1, tokens], &vec![0; tokens])?;
     let position = Tensor::from_i32(&[1], &[(all - tokens) as i32])?;
     let mut given = BTreeMap::new();
