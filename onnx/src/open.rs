@@ -1,5 +1,6 @@
 //! A model's ONNX files opened as a model with its task.
 
+mod decoder;
 mod integers;
 mod sequence;
 mod text;
@@ -12,13 +13,15 @@ use fewbit_engine::task::checkpoint::{ModelFiles, OpenModel};
 use crate::import::{ImportError, ImportOptions, Imported, OnnxFile};
 
 /// The file that is taken among several, as Hugging Face's repositories call them; the more exact first.
-const WHOLE: [&str; 6] = [
+const WHOLE: [&str; 8] = [
     "model",
     "model_fp16",
     "model_quantized",
     "model_int8",
     "model_q4",
     "model_q4f16",
+    "decoder_model_merged",
+    "decoder_with_past_model",
 ];
 
 /// The two files of an encoder-decoder, the decoder without a cache.
@@ -44,7 +47,7 @@ pub enum OpenError {
 /// Opens the ONNX file or files among `files`: the one there is, the one of the usual name, or an encoder and its decoder.
 ///
 /// A model of text (`input_ids` and what goes with them) whose output is `last_hidden_state` or `logits` is an encoder with the
-/// tasks of one; an encoder beside a decoder without a cache is an encoder-decoder, which computes all tokens anew for each;
+/// tasks of one; a decoder that takes its cache and gives it back is a causal model; an encoder beside a decoder without a cache is an encoder-decoder, which computes all tokens anew for each;
 /// all others run once from named tensors to named tensors. Integers of 64 bits become 32 where all constants fit: what
 /// goes in must fit too.
 ///
@@ -73,6 +76,9 @@ pub async fn open(files: &ModelFiles, options: &ImportOptions) -> Result<OpenMod
         (None, []) => return Err(OpenError::NoModel),
         (None, several) => return Err(OpenError::Several(several.join(", "))),
     };
+    if let Some(open) = decoder::open(files, name, config.as_ref()).await? {
+        return Ok(open);
+    }
     let file = OnnxFile::open(files, name).await?;
     if let Some(options) = text::options(&file, options)
         && let Ok(imported) = file.import(&options).await

@@ -8,11 +8,17 @@ use fewbit_engine::backend::cpu::kernels::Kernels;
 use fewbit_engine::backend::cpu::threads::Serial;
 use fewbit_engine::backend::cpu::{CpuDevice, CpuOptions};
 use fewbit_engine::backend::{Activations, NumericPolicy};
-use fewbit_engine::session::Session;
+use fewbit_engine::graph::Graph;
+use fewbit_engine::model::{CausalLm, ModelKind};
+use fewbit_engine::session::{Session, WeightSource};
+use fewbit_engine::source::{ByteSource, MemorySource};
+use fewbit_engine::task::checkpoint::ModelFiles;
 use fewbit_engine::task::decoder::{Advance, Decoder};
 use fewbit_engine::tensor::Tensor;
 use fewbit_onnx::proto::{GraphProto, ModelProto};
-use fewbit_onnx::{DecoderOptions, ImportedDecoder, import_decoder, interface};
+use fewbit_onnx::{
+    DecoderOptions, ImportOptions, Imported, ImportedDecoder, import_decoder, interface, open,
+};
 use prost::Message;
 
 use crate::cases::{Case, cases, difference};
@@ -25,7 +31,11 @@ fn options() -> DecoderOptions {
 }
 
 fn opened(decoder: ImportedDecoder) -> Decoder {
-    let source = decoder.imported.source;
+    let Imported { graph, source } = decoder.imported;
+    with_session(graph, source, decoder.model)
+}
+
+fn with_session(graph: Graph, source: WeightSource, model: CausalLm) -> Decoder {
     let device = CpuDevice::new(CpuOptions {
         policy: NumericPolicy {
             activations: Activations::Float,
@@ -35,8 +45,8 @@ fn opened(decoder: ImportedDecoder) -> Decoder {
         parallel: Rc::new(Serial),
     });
     let mut go_on = |_| ControlFlow::Continue(());
-    let session = Session::open(Box::new(device), decoder.imported.graph, source, &mut go_on);
-    Decoder::new(pollster::block_on(session).unwrap(), decoder.model)
+    let session = Session::open(Box::new(device), graph, source, &mut go_on);
+    Decoder::new(pollster::block_on(session).unwrap(), model)
 }
 
 fn all() -> Vec<Case> {
@@ -164,4 +174,33 @@ fn rows_of_a_batch_go_on_by_themselves() {
         let apart = difference(&tensor(&together.unwrap()), &tensor(&logits));
         assert!(apart < 1e-5, "{context:?}: {apart:.2e}");
     }
+}
+
+/// A repository's folder, as Hugging Face lays it out.
+#[test]
+fn a_folder_with_such_a_decoder_is_a_causal_model() {
+    let case = &all()[0];
+    let config =
+        br#"{"model_type": "llama", "max_position_embeddings": 48, "eos_token_id": [2, 7]}"#;
+    let file = |name: &str, bytes: &[u8]| -> Rc<dyn ByteSource> {
+        Rc::new(MemorySource::new(name, bytes.to_vec()))
+    };
+    let files = vec![
+        file("config.json", config),
+        file("onnx/model_q4.onnx", &case.model),
+    ];
+    let (files, nothing) = (ModelFiles::new(files), ImportOptions::default());
+    let opened = pollster::block_on(open(&files, &nothing)).unwrap();
+    assert_eq!(opened.built.architecture, "llama");
+    let ModelKind::CausalLm(model) = opened.built.kind else {
+        panic!("{:?}", opened.built.kind);
+    };
+    assert_eq!(
+        (model.context_length, &model.eos_ids[..]),
+        (48, &[2, 7][..])
+    );
+    let mut decoder = with_session(opened.built.graph, opened.source, model);
+    let wanted = case.tensor("logits");
+    let got = Tensor::from_f32(wanted.shape(), &logits(&mut decoder, case)).unwrap();
+    assert!(difference(&got, &wanted) < 2e-5);
 }

@@ -106,7 +106,8 @@ fn computed(alone: &Graph, tokens: usize, all: usize) -> Result<Option<Vec<f64>>
         .map(|(name, size)| (name.to_owned(), size));
     let sizes: Bindings = sizes.filter(|(name, _)| symbols.contains(name)).collect();
     let fixed = alone.specialize(&sizes)?;
-    let bytes = fixed.values.iter().map(|value| {
+    let bytes = fixed.nodes.iter().map(|node| {
+        let value = fixed.value(node.outputs[0]);
         let shape = value.fixed_shape().ok()?;
         value.element.byte_len(&shape)
     });

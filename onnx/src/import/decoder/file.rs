@@ -11,10 +11,19 @@ use super::causal::{by_position, check};
 use super::{DecoderOptions, ImportedDecoder, Inputs, model, prepare, wanted_rows};
 use crate::import::model::{OnnxFile, Stop};
 use crate::import::walk::read_model;
-use crate::import::{ImportError, ImportOptions, Imported, Importer};
+use crate::import::{ImportError, ImportOptions, Imported, Importer, Interface};
 use crate::rewrite::{rewrite, rewrite_quantized};
 
 impl OnnxFile {
+    /// Whether a file's inputs and outputs are those of a decoder with a cache: one for [`OnnxFile::open_decoder`].
+    ///
+    /// # Errors
+    /// [`ImportError::File`] for bytes that are no model.
+    pub async fn has_cache(file: &dyn ByteSource) -> Result<bool, ImportError> {
+        let graph = read_model(file).await?.graph.unwrap_or_default();
+        Ok(Interface::of(&graph).has_cache())
+    }
+
     /// As [`OnnxFile::open`], for [`OnnxFile::import_decoder`].
     ///
     /// # Errors
