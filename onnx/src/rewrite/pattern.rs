@@ -53,6 +53,11 @@ impl<'a> View<'a> {
             && value.element.plain().is_some_and(DataType::is_float)
     }
 
+    /// Whether a value is a weight of the graph, not a constant that it carries.
+    pub(super) fn is_weight(&self, id: ValueId) -> bool {
+        matches!(self.graph.value(id).source, Source::Weight(_))
+    }
+
     pub(super) fn constant(&self, id: ValueId) -> Option<&'a Tensor> {
         match &self.graph.value(id).source {
             Source::Constant(tensor) => Some(tensor),

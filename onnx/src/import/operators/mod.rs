@@ -17,6 +17,7 @@ mod product;
 mod quantization;
 mod recurrent;
 mod reduction;
+mod regions;
 mod resize;
 mod sampling;
 mod scatter;
@@ -48,6 +49,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     quantization::TABLE,
     recurrent::TABLE,
     reduction::TABLE,
+    regions::TABLE,
     resize::TABLE,
     sampling::TABLE,
     scatter::TABLE,
