@@ -72,7 +72,7 @@ function abort(id) {
   jobs.get(id)?.controller.abort();
 }
 
-const kinds = { load: loadModel, generate, score, embed, answer, forward, transcribe, dispose };
+const kinds = { load: loadModel, generate, score, embed, answer, forward, onnx, transcribe, dispose };
 
 async function run(job, entry) {
   if (!Object.hasOwn(kinds, job.kind)) throw failure("bad_job", `unknown kind of job: ${job.kind}`);
@@ -276,12 +276,45 @@ async function forward(job, entry) {
   const began = performance.now();
   const found = await loaded().forward(inputs, { signal: entry.controller.signal });
   const elapsed_ms = performance.now() - began;
-  const outputs = {};
-  for (const [name, { type, shape, data }] of Object.entries(found)) {
-    if (job.outputs?.length && !job.outputs.includes(name)) continue;
-    outputs[name] = { data_type: type, shape: [...shape], data: toBase64(data) };
+  const wanted = Object.entries(found).filter(([name]) => !job.outputs?.length || job.outputs.includes(name));
+  return { outputs: toJson(Object.fromEntries(wanted)), elapsed_ms };
+}
+
+/** An ONNX file run once in a worker of its own, which ends with it, whatever it does. */
+async function onnx(job, entry) {
+  const { signal } = entry.controller;
+  const limit = setTimeout(() => entry.controller.abort(), job.limit_ms);
+  const file = { name: "model.onnx", data: fromBase64(job.model).buffer };
+  const inputs = tensors(job.inputs);
+  const values = {};
+  let loaded = null;
+  try {
+    while (!loaded) {
+      loaded = await load([file], { backend: job.backend, threads: 1, signal, onnx: { values, asItIs: true } }).catch((error) => {
+        // Inputs whose numbers decide a shape are given beforehand.
+        const names = JSON.parse(error?.details?.inputs ?? "[]").filter((name) => inputs[name] && !values[name]);
+        if (names.length === 0) throw error;
+        for (const name of names) values[name] = inputs[name];
+        return null;
+      });
+    }
+    const began = performance.now();
+    const found = await loaded.forward(inputs, { outputs: job.outputs, signal });
+    const elapsed_ms = performance.now() - began;
+    return { outputs: toJson(found), elapsed_ms };
+  } catch (error) {
+    if (error?.code === "aborted") throw failure("timed_out", `took more than ${job.limit_ms} ms`);
+    throw error;
+  } finally {
+    clearTimeout(limit);
+    loaded?.dispose();
   }
-  return { outputs, elapsed_ms };
+}
+
+function toJson(named) {
+  const outputs = {};
+  for (const [name, { type, shape, data }] of Object.entries(named)) outputs[name] = { data_type: type, shape: [...shape], data: toBase64(data) };
+  return outputs;
 }
 
 function tensors(given) {

@@ -119,6 +119,7 @@ pub enum Job {
     Embed(EmbedJob),
     Answer(AnswerJob),
     Forward(ForwardJob),
+    Onnx(OnnxJob),
     Transcribe(TranscribeJob),
     Dispose,
 }
@@ -411,6 +412,19 @@ pub struct ForwardJob {
 pub struct ForwardResult {
     pub outputs: BTreeMap<String, TensorData>,
     pub elapsed_ms: Option<f64>,
+}
+
+/// Runs an ONNX file once, in a worker of its own; the answer is a [`ForwardResult`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OnnxJob {
+    /// `webgpu` or `wasm`.
+    pub backend: String,
+    #[serde(with = "base64_bytes")]
+    pub model: Vec<u8>,
+    pub inputs: BTreeMap<String, TensorData>,
+    pub outputs: Vec<String>,
+    /// How long it may take in all.
+    pub limit_ms: u64,
 }
 
 /// A tensor in JSON: its elements little-endian, row-major, in standard base64.

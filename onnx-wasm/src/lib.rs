@@ -22,12 +22,14 @@ use js_sys::{Array, JSON, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 /// The model in the ONNX files among `files`, as bytes for the module that runs it. `sizes` are numbers for names of
-/// dimensions; `values` are inputs that are known beforehand, and become constants.
+/// dimensions; `values` are inputs that are known beforehand, and become constants. `as_it_is` leaves out what makes a graph a
+/// model with a task.
 #[wasm_bindgen(js_name = openModel)]
 pub async fn open_model(
     files: Vec<JsFile>,
     sizes: Object,
     values: Vec<JsTensor>,
+    as_it_is: bool,
 ) -> Result<Uint8Array, JsValue> {
     let files = files.into_iter().map(|file| {
         let file = FileSource::new(file).map_err(|e| source_fault(&e))?;
@@ -47,7 +49,10 @@ pub async fn open_model(
     }
     let values = tensor::from_js(values);
     options.values = values.map_err(|e| error("bad_argument", &e.to_string()))?;
-    let open = fewbit_onnx::open(&files, &options).await;
+    let open = match as_it_is {
+        true => fewbit_onnx::open_as_it_is(&files, &options).await,
+        false => fewbit_onnx::open(&files, &options).await,
+    };
     let open = open.map_err(|e| open_fault(&e))?;
     let bytes = open.to_bytes(&files).await;
     let bytes = bytes.map_err(|e| handover_fault(&e))?;
@@ -72,7 +77,9 @@ fn handover_fault(fault: &HandoverError) -> JsValue {
 
 fn open_fault(fault: &OpenError) -> JsValue {
     let code = match fault {
-        OpenError::Source(fault) => return source_fault(fault),
+        OpenError::Source(fault) | OpenError::Import(ImportError::Source(fault)) => {
+            return source_fault(fault);
+        }
         OpenError::Import(fault) if fault.is_unsupported() => "unsupported",
         _ => "bad_model",
     };

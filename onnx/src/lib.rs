@@ -16,5 +16,5 @@ pub use import::{
     TensorFault, UnsupportedOperator, import, import_decoder, import_for, imported_operators,
     interface, read_tensor, tensor_file,
 };
-pub use open::{OpenError, open};
+pub use open::{OpenError, open, open_as_it_is};
 pub use rewrite::rewrite;

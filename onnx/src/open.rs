@@ -93,6 +93,26 @@ pub async fn open(files: &ModelFiles, options: &ImportOptions) -> Result<OpenMod
     Ok(opened((graph, kind), source, config.as_ref()))
 }
 
+/// Opens the one ONNX file among `files` as it is: a graph that runs once and has no task, whose integers of 64 bits stay.
+///
+/// # Errors
+/// None or several such files; what [`OnnxFile::open`] and [`OnnxFile::import`] say of one.
+pub async fn open_as_it_is(
+    files: &ModelFiles,
+    options: &ImportOptions,
+) -> Result<OpenModel, OpenError> {
+    let names: Vec<&str> = files.names_ending(".onnx").collect();
+    let name = match names.as_slice() {
+        [] => return Err(OpenError::NoModel),
+        &[name] => name,
+        several => return Err(OpenError::Several(several.join(", "))),
+    };
+    let file = OnnxFile::open(files, name).await?;
+    let Imported { graph, source } = file.import(options).await?;
+    let kind = ModelKind::Feedforward(Feedforward::default());
+    Ok(opened((graph, kind), source, None))
+}
+
 fn opened(
     (graph, kind): (fewbit_engine::graph::Graph, ModelKind),
     source: fewbit_engine::session::WeightSource,

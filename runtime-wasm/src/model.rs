@@ -384,7 +384,7 @@ async fn wait(pause: &Function) -> Result<(), JsValue> {
 }
 
 fn is_plain(format: &str) -> bool {
-    matches!(format, "f64" | "f32" | "f16" | "bf16")
+    matches!(format, "" | "f64" | "f32" | "f16" | "bf16")
 }
 
 fn busy() -> Fault {

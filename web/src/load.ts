@@ -66,14 +66,14 @@ function plainOptions(options: LoadOptions): PlainLoadOptions {
   };
 }
 
-function onnxOptions({ file, sizes, values }: OnnxOptions): PlainOnnxOptions {
+function onnxOptions({ file, sizes, values, asItIs }: OnnxOptions): PlainOnnxOptions {
   for (const [name, size] of Object.entries(sizes ?? {})) {
     if (!Number.isSafeInteger(size) || size < 0) throw new FewbitError("bad_argument", `onnx.sizes: ${name}: ${size} is no size`);
   }
   if (file !== undefined && !(file.endsWith(".onnx") && isRelative(file))) {
     throw new FewbitError("bad_argument", `onnx.file: ${JSON.stringify(file)} is no path of an ONNX file in the folder`);
   }
-  return { file: file ?? null, sizes: { ...sizes }, values: { ...values } };
+  return { file: file ?? null, sizes: { ...sizes }, values: { ...values }, asItIs: asItIs ?? false };
 }
 
 /** The source as a message can carry it. */

@@ -34,6 +34,7 @@ export interface PlainOnnxOptions {
   readonly file: string | null;
   readonly sizes: Readonly<Record<string, number>>;
   readonly values: Readonly<Record<string, TensorData>>;
+  readonly asItIs: boolean;
 }
 
 /** Load options without what a message cannot carry. */

@@ -109,6 +109,8 @@ export interface OnnxOptions {
    * without them fails with `unsupported`, and `details.inputs` has those inputs' names as a JSON list.
    */
   readonly values?: Readonly<Record<string, TensorData>>;
+  /** Only the file's graph, for `forward`: without a task, and with the file's own types of inputs and outputs. */
+  readonly asItIs?: boolean;
 }
 
 /** The graphics adapter in use. */

@@ -5,7 +5,7 @@ import { isOnnx, openOnnx } from "../src/worker/onnx.js";
 import type { FileSource } from "../src/worker/runtime.js";
 
 const files = (...names: string[]): FileSource[] => names.map((name) => ({ name, size: 0, read: () => new Uint8Array() }));
-const NO_OPTIONS = { file: null, sizes: {}, values: {} };
+const NO_OPTIONS = { file: null, sizes: {}, values: {}, asItIs: false };
 
 describe("a model's files", () => {
   it.each<[string, string[], boolean]>([

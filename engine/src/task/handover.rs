@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::checkpoint::{ModelFiles, OpenModel};
 use crate::format::{Checkpoint, TensorEntry};
 use crate::graph::Graph;
-use crate::graph::wire::{Reader, Wire, WireError, Writer, wire_enum, wire_struct};
+use crate::graph::wire::{Reader, Wire, WireError, Writer, Wrong, wire_enum, wire_struct};
 use crate::model::{
     BuiltModel, CausalLm, Encoder, EncoderDecoder, Feedforward, KNOWN, ModelKind, ONNX, SourceKind,
     TextHead,
@@ -86,64 +86,37 @@ impl OpenModel {
     /// Anything else than such bytes; a weight that is not inside of its file, or not what the graph wants.
     pub fn from_bytes(bytes: Vec<u8>, files: &ModelFiles) -> Result<OpenModel, HandoverError> {
         let bytes = Rc::new(bytes);
-        let mut from = Reader::new(&bytes);
-        if from.take(MAGIC.len())? != MAGIC {
-            return Err(WireError::Version.into());
+        let table = Reader::new(&bytes).run(Table::read)?;
+        let mut sources: Vec<Rc<dyn ByteSource>> = Vec::new();
+        for place in table.places {
+            sources.push(match place {
+                Place::Own(name) => match files.find(&name) {
+                    Some(file) => file.clone(),
+                    None => return Err(HandoverError::MissingFile { file: name }),
+                },
+                Place::Made {
+                    name,
+                    start,
+                    length,
+                } => Rc::new(Part {
+                    name,
+                    bytes: bytes.clone(),
+                    start,
+                    length,
+                }),
+            });
         }
-        let architecture = String::read(&mut from)?;
-        let known = KNOWN
-            .iter()
-            .chain([&ONNX])
-            .find(|name| **name == architecture);
-        let architecture = *known.ok_or_else(|| from.wrong("an architecture that is not known"))?;
-        let graph = Graph::read(&mut from)?;
-        let kind = ModelKind::read(&mut from)?;
-        let file = String::read(&mut from)?;
-        let mut sources: Vec<Option<Rc<dyn ByteSource>>> = Vec::new();
-        let mut made = Vec::new();
-        for number in 0..from.count()? {
-            let own = bool::read(&mut from)?;
-            let name = String::read(&mut from)?;
-            if own {
-                let found = files.find(&name).cloned();
-                let missing = || HandoverError::MissingFile { file: name };
-                sources.push(Some(found.ok_or_else(missing)?));
-            } else {
-                made.push((number, name, usize::read(&mut from)?));
-                sources.push(None);
-            }
-        }
-        let mut entries = Vec::new();
-        for _ in 0..from.count()? {
-            entries.push(read_entry(&mut from)?);
-        }
-        for (number, name, length) in made {
-            let start = from.at();
-            from.take(length)?;
-            let bytes = bytes.clone();
-            sources[number] = Some(Rc::new(Part {
-                name,
-                bytes,
-                start,
-                length,
-            }));
-        }
-        from.end()?;
         let mut source = WeightSource {
             checkpoint: Checkpoint {
-                file,
+                file: table.file,
                 ..Checkpoint::default()
             },
-            files: sources.into_iter().flatten().collect(),
+            files: sources,
         };
-        for entry in entries {
+        for entry in table.entries {
             add(&mut source, entry)?;
         }
-        let built = BuiltModel {
-            architecture,
-            graph,
-            kind,
-        };
+        let built = table.built;
         check(&built.graph, &source.checkpoint)?;
         if let ModelKind::EncoderDecoder(model) = &built.kind {
             check(&model.encoder, &source.checkpoint)?;
@@ -156,7 +129,74 @@ impl OpenModel {
     }
 }
 
-fn read_entry(from: &mut Reader<'_>) -> Result<TensorEntry, WireError> {
+/// What the bytes say, before it is held against the files.
+struct Table {
+    built: BuiltModel,
+    file: String,
+    places: Vec<Place>,
+    entries: Vec<TensorEntry>,
+}
+
+/// Where some of the weights are.
+enum Place {
+    /// In a file of the model.
+    Own(String),
+    /// Among the bytes.
+    Made {
+        name: String,
+        start: usize,
+        length: usize,
+    },
+}
+
+impl Table {
+    fn read(from: &mut Reader<'_>) -> Result<Table, Wrong> {
+        from.magic(MAGIC)?;
+        let architecture = String::read(from)?;
+        let mut known = KNOWN.iter().chain([&ONNX]);
+        let Some(architecture) = known.find(|name| **name == architecture) else {
+            return Err(from.wrong("an architecture that is not known"));
+        };
+        let built = BuiltModel {
+            architecture,
+            graph: Wire::read(from)?,
+            kind: Wire::read(from)?,
+        };
+        let file = String::read(from)?;
+        let mut places = Vec::new();
+        for _ in 0..from.count()? {
+            let own = bool::read(from)?;
+            let name = String::read(from)?;
+            places.push(match own {
+                true => Place::Own(name),
+                false => Place::Made {
+                    name,
+                    start: 0,
+                    length: Wire::read(from)?,
+                },
+            });
+        }
+        let mut entries = Vec::new();
+        for _ in 0..from.count()? {
+            entries.push(read_entry(from)?);
+        }
+        for place in &mut places {
+            if let Place::Made { start, length, .. } = place {
+                *start = from.at();
+                from.take(*length)?;
+            }
+        }
+        from.end()?;
+        Ok(Table {
+            built,
+            file,
+            places,
+            entries,
+        })
+    }
+}
+
+fn read_entry(from: &mut Reader<'_>) -> Result<TensorEntry, Wrong> {
     let mut entry = TensorEntry {
         name: Wire::read(from)?,
         element: Wire::read(from)?,

@@ -10,7 +10,7 @@ use super::session::{Session, SessionOptions};
 use super::{BrowserError, find};
 use crate::job::{
     AnswerJob, AnswerResult, BrowserFacts, EmbedJob, EmbedResult, ForwardJob, ForwardResult,
-    GenerateJob, GenerateResult, Job, LoadInfo, LoadJob, LoadOptions, PageModel, RunError,
+    GenerateJob, GenerateResult, Job, LoadInfo, LoadJob, LoadOptions, OnnxJob, PageModel, RunError,
     ScoreJob, ScoreResult,
 };
 use crate::runner::{OnProgress, Progress, RunFuture, Runner};
@@ -148,6 +148,27 @@ impl<'p> BrowserRunner<'p> {
             Ok(value) => read(value),
             Err(failure) => Err(self.explain(failure).await),
         }
+    }
+
+    /// Runs an ONNX file once, in a worker of its own. The browser starts with the first one, and anew after one that it did
+    /// not outlive.
+    ///
+    /// # Errors
+    /// What the page says of the file, or the browser of the page.
+    pub async fn onnx(&mut self, job: OnnxJob) -> Result<ForwardResult, RunError> {
+        let page = self.start().await?;
+        let job = serde_json::to_value(Job::Onnx(job));
+        let job = job.map_err(|error| RunError::error("job", error.to_string()))?;
+        let failure = match page.run(&job, |_| true).await {
+            Ok(value) => return read(value),
+            Err(failure) => failure.error,
+        };
+        if !matches!(failure, BrowserError::Page { .. })
+            && let Some(page) = self.page.take()
+        {
+            page.close().await;
+        }
+        Err(run_error(failure))
     }
 
     /// A failure with the page's last messages, and a picture of the page where one is wanted.

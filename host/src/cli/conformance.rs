@@ -1,6 +1,7 @@
 //! `fewbit conformance`: cases that others wrote, run on a target.
 
 use std::io::Write;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,8 +10,11 @@ use clap::{Args, Subcommand};
 use fewbit_native_backends::NativeTarget;
 use serde::Serialize;
 
-use crate::conformance::{Cases, Table, Verdict, run};
+#[cfg(feature = "webdriver")]
+use crate::conformance::BrowserCases;
+use crate::conformance::{Case, Cases, Table, Verdict, run};
 use crate::job::Outcome;
+use crate::serve::Running;
 use crate::target::{NativeBackend, Target};
 
 /// Run operator cases on a target and count which pass.
@@ -34,7 +38,7 @@ enum Suite {
 struct Onnx {
     /// A zip file or a folder of cases, or the folder of one.
     path: PathBuf,
-    /// Where to run, one after another: native:cpu, native:wgpu.
+    /// Where to run, one after another: native:cpu, native:wgpu, or BROWSER:BACKEND such as chrome:wasm.
     #[arg(long, default_value = "native:cpu", value_delimiter = ',')]
     target: Vec<Target>,
     #[arg(long)]
@@ -63,18 +67,18 @@ struct Row {
 }
 
 impl Conformance {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let Suite::Onnx(suite) = self.suite;
-        suite.run()
+        suite.run().await
     }
 }
 
 impl Onnx {
-    fn run(self) -> anyhow::Result<ExitCode> {
+    async fn run(self) -> anyhow::Result<ExitCode> {
         let mut table = Table::default();
         let mut failed = 0;
         for &target in &self.target {
-            let report = self.on(target, &mut table)?;
+            let report = self.on(target, &mut table).await?;
             failed += report.failed;
             let mut out = std::io::stdout().lock();
             if self.json {
@@ -93,8 +97,13 @@ impl Onnx {
         })
     }
 
-    fn on(&self, target: Target, table: &mut Table) -> anyhow::Result<Report> {
+    async fn on(&self, target: Target, table: &mut Table) -> anyhow::Result<Report> {
         let mut cases = Cases::open(&self.path)?;
+        let pages = match target {
+            Target::Browser(..) => Some(super::serve::for_runs(None).await?),
+            Target::Native(_) => None,
+        };
+        let mut place = Place::new(target, pages.as_ref());
         table.begin(&target.to_string());
         let mut report = Report {
             target,
@@ -104,19 +113,9 @@ impl Onnx {
             cases: Vec::new(),
         };
         for name in cases.names() {
-            let without = |outcome, reason| Verdict {
-                outcome,
-                reason: Some(reason),
-                operators: Vec::new(),
-                nodes: None,
-            };
-            let verdict = match (target, cases.read(&name)) {
-                (Target::Native(backend), Ok(case)) => run(case, native(backend)),
-                (target, Ok(_)) => without(
-                    Outcome::Unsupported,
-                    format!("ONNX files are not run on {target} yet"),
-                ),
-                (_, Err(error)) => without(Outcome::Error, error.to_string()),
+            let verdict = match cases.read(&name) {
+                Ok(case) => place.run(case).await,
+                Err(error) => without(Outcome::Error, error.to_string()),
             };
             match verdict.outcome {
                 Outcome::Pass => report.passed += 1,
@@ -132,7 +131,57 @@ impl Onnx {
                 nodes: verdict.nodes,
             });
         }
+        place.close().await;
         Ok(report)
+    }
+}
+
+fn without(outcome: Outcome, reason: String) -> Verdict {
+    Verdict {
+        outcome,
+        reason: Some(reason),
+        operators: Vec::new(),
+        nodes: None,
+    }
+}
+
+/// Where cases run.
+enum Place<'p> {
+    Native(NativeTarget),
+    #[cfg(feature = "webdriver")]
+    Browser(Box<BrowserCases<'p>>),
+    NotBuilt(Target, PhantomData<&'p ()>),
+}
+
+impl<'p> Place<'p> {
+    fn new(target: Target, pages: Option<&'p Running>) -> Place<'p> {
+        match (target, pages) {
+            (Target::Native(backend), _) => Place::Native(native(backend)),
+            #[cfg(feature = "webdriver")]
+            (Target::Browser(browser, backend), Some(pages)) => {
+                Place::Browser(Box::new(BrowserCases::new(browser, backend, pages)))
+            }
+            (target, _) => Place::NotBuilt(target, PhantomData),
+        }
+    }
+
+    async fn run(&mut self, case: Case) -> Verdict {
+        match self {
+            Place::Native(target) => run(case, *target),
+            #[cfg(feature = "webdriver")]
+            Place::Browser(browser) => browser.run(&case).await,
+            Place::NotBuilt(target, _) => {
+                let reason = format!("{target} is not in this build of fewbit");
+                without(Outcome::Unavailable, reason)
+            }
+        }
+    }
+
+    async fn close(self) {
+        #[cfg(feature = "webdriver")]
+        if let Place::Browser(browser) = self {
+            browser.close().await;
+        }
     }
 }
 

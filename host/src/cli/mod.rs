@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "runners")]
         Command::Bench(command) => on_runtime(command.run()),
         #[cfg(feature = "native")]
-        Command::Conformance(command) => command.run(),
+        Command::Conformance(command) => on_runtime(command.run()),
         #[cfg(feature = "results")]
         Command::Query(command) => command.run(),
         #[cfg(feature = "webdriver")]

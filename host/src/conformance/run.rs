@@ -10,16 +10,16 @@ use fewbit_engine::graph::pass::prune;
 use fewbit_engine::graph::{Bindings, Graph};
 use fewbit_engine::session::{Session, SessionError};
 use fewbit_engine::tensor::Tensor;
-use fewbit_onnx::{ImportError, Imported, Interface, import_for, interface, tensor_file};
+use fewbit_onnx::{ImportError, Imported, import_for, interface};
 
 use fewbit_native_backends::NativeTarget;
 
 use super::cases::Case;
-use super::compare::Tolerance;
+use super::data::{DataSet, data_sets, tolerance};
 use crate::job::Outcome;
 
 /// A case may take so long; what takes longer is left behind.
-const MOST_TIME: Duration = Duration::from_secs(60);
+pub(super) const MOST_TIME: Duration = Duration::from_secs(60);
 
 /// All values of a case's graph together have at most so many bytes.
 const MOST_BYTES: usize = 512 << 20;
@@ -62,7 +62,8 @@ pub fn run(case: Case, target: NativeTarget) -> Verdict {
     verdict(operators, result)
 }
 
-type Failure = (Outcome, String);
+/// How a case failed, and why.
+pub(super) type Failure = (Outcome, String);
 
 fn verdict(operators: Vec<String>, result: Result<usize, Failure>) -> Verdict {
     let (outcome, reason, nodes) = match result {
@@ -77,7 +78,7 @@ fn verdict(operators: Vec<String>, result: Result<usize, Failure>) -> Verdict {
     }
 }
 
-fn of_import(error: &ImportError) -> Failure {
+pub(super) fn of_import(error: &ImportError) -> Failure {
     let outcome = match error.is_unsupported() {
         true => Outcome::Unsupported,
         false => Outcome::Error,
@@ -94,84 +95,35 @@ fn of_session(error: &SessionError) -> Failure {
     (outcome, error.to_string())
 }
 
-fn wrong(message: impl ToString) -> Failure {
+pub(super) fn wrong(message: impl ToString) -> Failure {
     (Outcome::Error, message.to_string())
 }
 
 /// How many nodes ran, where every output is the expected one.
 fn compute(case: &Case, file: &str, target: NativeTarget) -> Result<usize, Failure> {
-    let tolerance = match case.files.get("tolerance.txt") {
-        Some(text) => Tolerance::parse(&String::from_utf8_lossy(text)).map_err(wrong)?,
-        None => Tolerance::default(),
-    };
+    let tolerance = tolerance(case)?;
     let model = case.files.get("model.onnx").map_or(&[][..], Vec::as_slice);
     let interface = interface(model, file).map_err(|e| of_import(&e))?;
-    let (mut sets, mut nodes) = (0, 0);
-    while case
-        .files
-        .keys()
-        .any(|name| name.starts_with(&folder(sets)))
-    {
-        nodes = data_set(case, sets, (model, file), &interface, tolerance, target)?;
-        sets += 1;
-    }
-    match sets {
-        0 => Err(wrong("there is no test_data_set_0")),
-        _ => Ok(nodes),
-    }
-}
-
-fn folder(set: usize) -> String {
-    format!("test_data_set_{set}/")
-}
-
-fn data_set(
-    case: &Case,
-    set: usize,
-    (model, file): (&[u8], &str),
-    interface: &Interface,
-    tolerance: Tolerance,
-    target: NativeTarget,
-) -> Result<usize, Failure> {
-    let read = |kind: &str, at: usize| -> Result<Option<Tensor>, Failure> {
-        let name = format!("{}{kind}_{at}.pb", folder(set));
-        let Some(bytes) = case.files.get(&name) else {
-            return Ok(None);
-        };
-        let tensor = tensor_file(bytes, &format!("{}/{name}", case.name));
-        tensor.map(Some).map_err(|e| of_import(&e))
-    };
-    let mut inputs = BTreeMap::new();
-    for (at, name) in interface.inputs.iter().enumerate() {
-        if let Some(tensor) = read("input", at)? {
-            inputs.insert(name.clone(), tensor);
-        }
-    }
-    let imported = import_for(model, file, &inputs).map_err(|e| of_import(&e))?;
-    let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, t)| (name.as_str(), t)).collect();
-    let mut names = Vec::new();
-    let mut expected = Vec::new();
-    for (at, name) in interface.outputs.iter().enumerate() {
-        // Without it a wrong output would pass.
-        let Some(tensor) = read("output", at)? else {
-            return Err(wrong(format!("{}output_{at}.pb is missing", folder(set))));
-        };
-        names.push(name.as_str());
-        expected.push(tensor);
-    }
-    if names.is_empty() {
-        return Err(wrong("the model has no output"));
-    }
-    let bindings = bindings(&imported.graph, &inputs);
-    small(&imported.graph, &bindings)?;
-    let nodes = prune(&imported.graph).nodes.len();
-    let got = outputs(imported, &bindings, &given, &names, target)?;
-    for ((name, got), expected) in names.iter().zip(&got).zip(&expected) {
-        if let Some(difference) = tolerance.difference(got, expected) {
-            return Err((Outcome::Mismatch, format!("{name}: {difference}")));
-        }
+    let mut nodes = 0;
+    for set in data_sets(case, &interface)? {
+        let imported = import_for(model, file, &set.inputs).map_err(|e| of_import(&e))?;
+        nodes = prune(&imported.graph).nodes.len();
+        let got = outputs_of(&set, imported, target)?;
+        set.compare(&got, tolerance)?;
     }
     Ok(nodes)
+}
+
+fn outputs_of(
+    set: &DataSet,
+    imported: Imported,
+    target: NativeTarget,
+) -> Result<Vec<Tensor>, Failure> {
+    let given: Vec<(&str, &Tensor)> = set.inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    let names: Vec<&str> = set.expected.iter().map(|(n, _)| n.as_str()).collect();
+    let bindings = bindings(&imported.graph, &set.inputs);
+    small(&imported.graph, &bindings)?;
+    outputs(imported, &bindings, &given, &names, target)
 }
 
 /// What the inputs' sizes make of the graph's symbols.

@@ -9,7 +9,12 @@ import { compile, type FileSource, type NamedTensor } from "./runtime.js";
 /** The module's glue: what `onnx-wasm/src/lib.rs` exports. */
 interface OnnxGlue {
   default(init: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  openModel(files: readonly FileSource[], sizes: Readonly<Record<string, number>>, values: readonly NamedTensor[]): Promise<Uint8Array>;
+  openModel(
+    files: readonly FileSource[],
+    sizes: Readonly<Record<string, number>>,
+    values: readonly NamedTensor[],
+    asItIs: boolean,
+  ): Promise<Uint8Array>;
 }
 
 const ONNX = /\.onnx$/;
@@ -38,7 +43,7 @@ export async function openOnnx(
   const values = Object.entries(options?.values ?? {}).map(([name, tensor]) => ({ name, ...tensor }));
   const glue = await loadGlue(assetsUrl, signal);
   try {
-    return await glue.openModel(taken, options?.sizes ?? {}, values);
+    return await glue.openModel(taken, options?.sizes ?? {}, values, options?.asItIs ?? false);
   } catch (error) {
     if (!(error instanceof WebAssembly.RuntimeError)) throw asFewbitError(error);
     throw new FewbitError("internal", `the importer of ONNX files failed: ${error.message}`, { cause: error });

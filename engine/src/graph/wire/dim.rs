@@ -1,8 +1,7 @@
 //! Dimensions as bytes: the constant, then each term with its factor and atoms. They are read through arithmetic, so that
 //! what comes out is in the one form that equal dimensions have.
 
-use super::WireError;
-use super::form::{Reader, Wire, Writer};
+use super::form::{Reader, Wire, Writer, Wrong};
 use crate::graph::Dim;
 use crate::graph::dim::Atom;
 
@@ -35,12 +34,12 @@ impl Wire for Dim {
         }
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Dim, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<Dim, Wrong> {
         read(from, MOST_DEPTH)
     }
 }
 
-fn read(from: &mut Reader<'_>, depth: usize) -> Result<Dim, WireError> {
+fn read(from: &mut Reader<'_>, depth: usize) -> Result<Dim, Wrong> {
     let mut dim = Dim::from_i64(i64::read(from)?);
     let terms = from.count()?;
     if terms > MOST_TERMS || (depth == 0 && terms > 0) {

@@ -8,8 +8,13 @@ use crate::tensor::{BlockFormat, DataType, ElementType, Tensor};
 /// What can be bytes.
 pub(crate) trait Wire: Sized {
     fn write(&self, out: &mut Writer);
-    fn read(from: &mut Reader<'_>) -> Result<Self, WireError>;
+    fn read(from: &mut Reader<'_>) -> Result<Self, Wrong>;
 }
+
+/// The bytes are wrong; the [`Reader`] knows how. Of no size, since errors that are handed on from read to read are most
+/// of the code where they have one.
+#[derive(Debug)]
+pub(crate) struct Wrong;
 
 /// A struct is its fields, in the order given; the compiler finds those that are not.
 macro_rules! wire_struct {
@@ -21,7 +26,7 @@ macro_rules! wire_struct {
             }
             fn read(
                 from: &mut $crate::graph::wire::Reader<'_>,
-            ) -> Result<Self, $crate::graph::wire::WireError> {
+            ) -> Result<Self, $crate::graph::wire::Wrong> {
                 Ok($type { $($field: $crate::graph::wire::Wire::read(from)?),* })
             }
         }
@@ -44,7 +49,7 @@ macro_rules! wire_enum {
             }
             fn read(
                 from: &mut $crate::graph::wire::Reader<'_>,
-            ) -> Result<Self, $crate::graph::wire::WireError> {
+            ) -> Result<Self, $crate::graph::wire::Wrong> {
                 Ok(match from.byte()? {
                     $($tag => {
                         $($(let $field = $crate::graph::wire::Wire::read(from)?;)*)?
@@ -68,7 +73,7 @@ macro_rules! wire_listed {
             }
             fn read(
                 from: &mut $crate::graph::wire::Reader<'_>,
-            ) -> Result<Self, $crate::graph::wire::WireError> {
+            ) -> Result<Self, $crate::graph::wire::Wrong> {
                 let number = from.byte()?;
                 let known = $type::ALL.into_iter().find(|known| *known as u8 == number);
                 known.ok_or_else(|| from.wrong(concat!("no ", stringify!($type))))
@@ -111,11 +116,16 @@ impl Writer {
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    fault: Option<WireError>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, at: 0 }
+        Reader {
+            bytes,
+            at: 0,
+            fault: None,
+        }
     }
 
     /// Bytes that are not read yet.
@@ -128,19 +138,48 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// Notes what is wrong here.
     #[cold]
     #[inline(never)]
-    pub(crate) fn wrong(&self, what: &'static str) -> WireError {
-        WireError::Malformed { at: self.at, what }
+    pub(crate) fn wrong(&mut self, what: &'static str) -> Wrong {
+        let at = self.at;
+        self.fail(WireError::Malformed { at, what })
     }
 
     #[cold]
-    pub(super) fn refused(&self, value: usize, error: crate::graph::GraphError) -> WireError {
-        let at = self.at;
-        WireError::Graph { at, value, error }
+    #[inline(never)]
+    pub(crate) fn fail(&mut self, fault: WireError) -> Wrong {
+        self.fault.get_or_insert(fault);
+        Wrong
     }
 
-    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], WireError> {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refused(&mut self, value: usize, error: crate::graph::GraphError) -> Wrong {
+        let at = self.at;
+        self.fail(WireError::Graph { at, value, error })
+    }
+
+    /// What `read` makes of the bytes, or how they are wrong.
+    pub(crate) fn run<T>(
+        mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Wrong>,
+    ) -> Result<T, WireError> {
+        match read(&mut self) {
+            Ok(made) => Ok(made),
+            Err(Wrong) => Err(self.fault.unwrap_or(WireError::Version)),
+        }
+    }
+
+    /// Reads what the bytes begin with.
+    pub(crate) fn magic(&mut self, magic: [u8; 4]) -> Result<(), Wrong> {
+        match self.bytes.get(..4) == Some(&magic) {
+            true => self.take(4).map(drop),
+            false => Err(self.fail(WireError::Version)),
+        }
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Wrong> {
         if count > self.left() {
             return Err(self.wrong("the bytes end"));
         }
@@ -149,13 +188,13 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8, WireError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Wrong> {
         Ok(self.take(1)?[0])
     }
 
     /// How many entries follow, each of at least a byte.
     #[inline(never)]
-    pub(crate) fn count(&mut self) -> Result<usize, WireError> {
+    pub(crate) fn count(&mut self) -> Result<usize, Wrong> {
         let count = usize::read(self)?;
         if count > self.left() {
             return Err(self.wrong("more entries than bytes"));
@@ -164,7 +203,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses what is left over.
-    pub(crate) fn end(&self) -> Result<(), WireError> {
+    pub(crate) fn end(&mut self) -> Result<(), Wrong> {
         match self.left() {
             0 => Ok(()),
             _ => Err(self.wrong("bytes are left over")),
@@ -184,7 +223,7 @@ impl Wire for u64 {
     }
 
     #[inline(never)]
-    fn read(from: &mut Reader<'_>) -> Result<u64, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<u64, Wrong> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = from.byte()?;
@@ -208,7 +247,7 @@ macro_rules! wire_unsigned {
             fn write(&self, out: &mut Writer) {
                 (*self as u64).write(out);
             }
-            fn read(from: &mut Reader<'_>) -> Result<$type, WireError> {
+            fn read(from: &mut Reader<'_>) -> Result<$type, Wrong> {
                 let number = u64::read(from)?;
                 $type::try_from(number).map_err(|_| from.wrong("a number that is too large"))
             }
@@ -222,7 +261,7 @@ impl Wire for i64 {
         (((self << 1) ^ (self >> 63)) as u64).write(out);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<i64, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<i64, Wrong> {
         let number = u64::read(from)?;
         Ok((number >> 1) as i64 ^ -((number & 1) as i64))
     }
@@ -233,7 +272,7 @@ impl Wire for i32 {
         i64::from(*self).write(out);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<i32, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<i32, Wrong> {
         i32::try_from(i64::read(from)?).map_err(|_| from.wrong("a number that is too large"))
     }
 }
@@ -243,7 +282,7 @@ impl Wire for f32 {
         out.bytes(&self.to_le_bytes());
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<f32, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<f32, Wrong> {
         let mut bytes = [0; 4];
         bytes.copy_from_slice(from.take(4)?);
         Ok(f32::from_le_bytes(bytes))
@@ -255,7 +294,7 @@ impl Wire for bool {
         out.byte(u8::from(*self));
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<bool, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<bool, Wrong> {
         match from.byte()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -271,7 +310,7 @@ impl Wire for String {
     }
 
     #[inline(never)]
-    fn read(from: &mut Reader<'_>) -> Result<String, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<String, Wrong> {
         let length = from.count()?;
         let text = std::str::from_utf8(from.take(length)?);
         text.map(str::to_owned)
@@ -284,7 +323,7 @@ impl Wire for Cow<'static, str> {
         self.clone().into_owned().write(out);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Cow<'static, str>, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<Cow<'static, str>, Wrong> {
         Ok(Cow::Owned(String::read(from)?))
     }
 }
@@ -295,7 +334,7 @@ impl<A: Wire, B: Wire> Wire for (A, B) {
         self.1.write(out);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<(A, B), WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<(A, B), Wrong> {
         Ok((A::read(from)?, B::read(from)?))
     }
 }
@@ -308,7 +347,7 @@ impl<T: Wire> Wire for Option<T> {
         }
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Option<T>, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<Option<T>, Wrong> {
         Ok(match bool::read(from)? {
             true => Some(T::read(from)?),
             false => None,
@@ -322,7 +361,7 @@ impl<T: Wire> Wire for Vec<T> {
         self.iter().for_each(|entry| entry.write(out));
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Vec<T>, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<Vec<T>, Wrong> {
         // It grows with what is really there.
         let mut entries = Vec::new();
         for _ in 0..from.count()? {
@@ -337,7 +376,7 @@ impl<T: Wire + Copy + Default, const N: usize> Wire for [T; N] {
         self.iter().for_each(|entry| entry.write(out));
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<[T; N], WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<[T; N], Wrong> {
         let mut entries = [T::default(); N];
         for entry in &mut entries {
             *entry = T::read(from)?;
@@ -359,7 +398,7 @@ impl Wire for Tensor {
         out.bytes(self.bytes());
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Tensor, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<Tensor, Wrong> {
         let data_type = DataType::read(from)?;
         let shape = Vec::<usize>::read(from)?;
         let length = ElementType::Plain(data_type).byte_len(&shape);
@@ -369,6 +408,6 @@ impl Wire for Tensor {
         };
         let tensor = Tensor::from_bytes(data_type, &shape, from.take(length)?);
         let at = from.at;
-        tensor.map_err(|error| WireError::Tensor { at, error })
+        tensor.map_err(|error| from.fail(WireError::Tensor { at, error }))
     }
 }

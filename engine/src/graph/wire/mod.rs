@@ -11,7 +11,7 @@ mod dim;
 mod form;
 mod op;
 
-pub(crate) use form::{Reader, Wire, Writer};
+pub(crate) use form::{Reader, Wire, Writer, Wrong};
 pub(crate) use form::{wire_enum, wire_struct};
 
 use std::rc::Rc;
@@ -68,13 +68,12 @@ pub fn encode(graph: &Graph) -> Result<Vec<u8>, WireError> {
 /// # Errors
 /// Anything else than such bytes, whole: where they are wrong and how.
 pub fn decode(bytes: &[u8]) -> Result<Graph, WireError> {
-    let mut from = Reader::new(bytes);
-    if from.take(MAGIC.len())? != MAGIC {
-        return Err(WireError::Version);
-    }
-    let graph = Graph::read(&mut from)?;
-    from.end()?;
-    Ok(graph)
+    Reader::new(bytes).run(|from| {
+        from.magic(MAGIC)?;
+        let graph = Graph::read(from)?;
+        from.end()?;
+        Ok(graph)
+    })
 }
 
 const INPUT: u8 = 0;
@@ -114,7 +113,7 @@ impl Wire for Graph {
         }
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Graph, WireError> {
+    fn read(from: &mut Reader<'_>) -> Result<Graph, Wrong> {
         let count = from.count()?;
         if count > MOST_VALUES {
             return Err(from.wrong("too many values"));
@@ -179,7 +178,7 @@ fn read_value(
     from: &mut Reader<'_>,
     builder: &mut GraphBuilder,
     value: usize,
-) -> Result<ValueId, WireError> {
+) -> Result<ValueId, Wrong> {
     let made = match from.byte()? {
         kind @ (INPUT | STATE | WEIGHT) => {
             let name = String::read(from)?;

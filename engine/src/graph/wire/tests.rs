@@ -48,7 +48,7 @@ fn every_operator_comes_back() {
         }
     }
     let known = (0..=255u8).filter(|&number| {
-        let read = Op::read(&mut Reader::new(&[number]));
+        let read = Reader::new(&[number]).run(Op::read);
         !matches!(read, Err(WireError::Malformed { what: "no Op", .. }))
     });
     assert_eq!(
