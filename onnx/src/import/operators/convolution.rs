@@ -61,7 +61,12 @@ fn slid(
     sliding: &Sliding,
     groups: usize,
 ) -> Made {
-    let (shape, filters) = (cx.shape(x)?, cx.shape(filter)?);
+    let rank = cx.rank(x);
+    // Only over three axes the other sizes must be numbers too.
+    let (shape, filters) = match rank {
+        5 => (cx.shape(x)?, cx.shape(filter)?),
+        _ => (Vec::new(), Vec::new()),
+    };
     if let (&[n, c, d, h, w], &[outputs, each, depth, rows, columns]) = (&shape[..], &filters[..]) {
         let windows = sliding.windows(0, d);
         if depth > MOST_STEPS || windows > MOST_PLACES {
@@ -100,7 +105,7 @@ fn slid(
     let mut inputs = vec![as_image(cx, x)?, as_image(cx, filter)?];
     inputs.extend(bias);
     let y = cx.op(Op::Conv2d(conv), &inputs, DataType::F32)?;
-    of_image(cx, y, shape.len())
+    of_image(cx, y, rank)
 }
 
 /// As a convolution by the filter turned around, over `x` with zeros between its elements.

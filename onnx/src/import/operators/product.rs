@@ -97,12 +97,16 @@ pub(super) fn integer_product(
     let exact = small(a) && small(b) && cx.stored(b).is_none();
     let a = less_zero(cx, a, a_zero, true)?;
     let b = less_zero(cx, b, b_zero, false)?;
-    let (left, right) = (cx.shape(a)?, cx.shape(b)?);
-    let (Some(&terms), false) = (left.last(), right.is_empty()) else {
+    let (left, right) = (cx.dims(a)?, cx.dims(b)?);
+    let (Some(terms), false) = (left.last(), right.is_empty()) else {
         return wrong("a product of a number");
     };
     let down = right.len().saturating_sub(2);
-    if !exact || terms == 0 || right[down] != terms || terms > EXACT * MOST_STEPS {
+    let terms = match terms.fixed() {
+        Some(terms) if exact && right[down].fixed() == Some(terms) => terms,
+        _ => return product(cx, a, b),
+    };
+    if terms == 0 || terms > EXACT * MOST_STEPS {
         return product(cx, a, b);
     }
     let (a, b) = (cx.cast(a, DataType::F32)?, cx.cast(b, DataType::F32)?);

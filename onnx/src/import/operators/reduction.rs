@@ -59,8 +59,8 @@ fn reduce(cx: &mut Context, node: &Node<'_>) -> Outputs {
         true => (0..rank).collect(),
         false => axes_of(&axes, rank)?,
     };
-    let shape = cx.shape(x)?;
-    if axes.iter().any(|&axis| shape[axis] == 0) {
+    let shape = cx.dims(x)?;
+    if axes.iter().any(|&axis| shape[axis].fixed() == Some(0)) {
         return one(of_nothing(cx, kind, x, &axes, keep));
     }
     one(cx.reduce(kind, x, &axes, keep))
