@@ -52,6 +52,30 @@ impl Sounding {
         found.filter(|range| range.len() >= least)
     }
 
+    /// Where sound begins again behind the first pause of `pause` steps from step `from` on, if `least` steps there, up to step
+    /// `to`, have sound in them.
+    pub(super) fn again(
+        &self,
+        from: usize,
+        to: usize,
+        pause: usize,
+        least: usize,
+    ) -> Option<usize> {
+        let steps = &self.steps[..to.min(self.steps.len())];
+        let mut quiet = 0;
+        for (at, &sounds) in steps.iter().enumerate().skip(from) {
+            match sounds {
+                false => quiet += 1,
+                true if quiet < pause => quiet = 0,
+                true => {
+                    let rest = steps[at..].iter().filter(|&&sounds| sounds).count();
+                    return (rest >= least).then_some(at);
+                }
+            }
+        }
+        None
+    }
+
     /// `range` without what is quiet at its ends; as it is where all is.
     pub(super) fn trim(&self, range: Range<usize>) -> Range<usize> {
         let end = range.end.min(self.steps.len());
@@ -102,6 +126,18 @@ mod tests {
         assert_eq!(sounding(".....").stretch(1, 3), None);
         assert_eq!(Sounding::of(&[0.0; 9], 2).stretch(1, 3), None);
         assert_eq!(Sounding::of(&[], 2).stretch(1, 3), None);
+    }
+
+    #[test]
+    fn sound_begins_again_behind_a_pause() {
+        let window = sounding("..##.+#....##..");
+        assert_eq!(window.again(0, 15, 2, 1), Some(2));
+        assert_eq!(window.again(3, 15, 2, 2), Some(11));
+        assert_eq!(window.again(3, 15, 1, 1), Some(5));
+        assert_eq!(window.again(3, 15, 2, 3), None, "too little of it");
+        assert_eq!(window.again(3, 12, 2, 2), None, "beyond the end");
+        assert_eq!(window.again(3, 15, 5, 1), None, "no such pause");
+        assert_eq!(window.again(99, 15, 1, 1), None);
     }
 
     #[test]

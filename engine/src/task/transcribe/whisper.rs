@@ -33,6 +33,10 @@ const LEAST_SOUND: f64 = 0.1;
 const PAUSE: f64 = 1.5;
 const AROUND: f64 = 0.2;
 
+/// What the model passed over is heard again if it stands behind a pause of so many seconds and has so many of sound.
+const PAUSE_BEFORE_REST: f64 = 0.5;
+const SOUND_OF_REST: f64 = 1.0;
+
 /// What is left at the end is not looked at if it is shorter, in seconds.
 const LEAST_REST: f64 = 0.1;
 
@@ -414,6 +418,9 @@ impl WhisperTranscription {
                 let least = whisper.samples(LEAST_MOVE);
                 next = end.min(from + (steps * whisper.step_samples()).max(least));
             }
+            if let Some(rest) = pieces.last().and_then(|last| self.passed_over(last.end)) {
+                next = next.min(from + rest);
+            }
             for piece in pieces {
                 self.push(from, &piece, &said, words);
             }
@@ -432,6 +439,18 @@ impl WhisperTranscription {
             seconds: whisper.seconds(next),
             ..Part::default()
         });
+    }
+
+    /// Where in the window, in samples, there is sound that the model passed over: it ends a window after one of two sentences
+    /// at times, as if nothing came any more. `spoken` is the step to which it understood.
+    fn passed_over(&self, spoken: usize) -> Option<usize> {
+        let whisper = &self.whisper;
+        let (step, steps) = (whisper.step_samples(), |seconds| whisper.steps(seconds));
+        let window = self.window.div_ceil(step);
+        let (pause, least) = (steps(PAUSE_BEFORE_REST), steps(SOUND_OF_REST));
+        let rest = self.sounding.again(spoken, window, pause, least)?;
+        let from = rest.saturating_sub(steps(AROUND)) * step;
+        (from >= whisper.samples(LEAST_MOVE)).then_some(from)
     }
 
     fn push(&mut self, from: usize, piece: &Piece<'_>, said: &Said, words: &dyn Words) {
