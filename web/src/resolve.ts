@@ -44,18 +44,16 @@ const SAFETENSORS = "model.safetensors";
 const PYTORCH_INDEX = "pytorch_model.bin.index.json";
 const PYTORCH = "pytorch_model.bin";
 const CTRANSLATE2 = "model.bin";
-/** A folder's ONNX files as Hugging Face's repositories have them, the first that is there being taken. */
-const ONNX = [
-  "onnx/model.onnx",
-  "onnx/model_quantized.onnx",
-  "onnx/decoder_model_merged.onnx",
-  "model.onnx",
-  "model_quantized.onnx",
-  "decoder_model_merged.onnx",
+/**
+ * What a folder's ONNX files are called, the first that are there being taken, in a folder `onnx` or beside the config: the two of an
+ * encoder-decoder, else the whole model, the more exact before the smaller. `fewbit_onnx::open` chooses by the same list.
+ */
+const ONNX: readonly (readonly string[])[] = [
+  ["encoder_model", "decoder_model"],
+  ["encoder", "decoder"],
+  ...["model", "model_fp16", "model_quantized", "model_int8", "model_q4", "model_q4f16", "decoder_model_merged", "decoder_with_past_model"].map((stem) => [stem]),
 ];
-/** What an encoder-decoder has beside its decoder. */
-const DECODER = "decoder_model_merged.onnx";
-const ENCODER = "encoder_model.onnx";
+const ONNX_FOLDERS = ["onnx/", ""];
 /** Where the weights of a larger ONNX file are, beside it. */
 const ONNX_DATA = ["_data", ".data"];
 const MAX_SHARDS = 1000;
@@ -182,13 +180,21 @@ async function weightsOf(folder: string, getText: GetText, exists: Exists): Prom
   for (const single of [PYTORCH, CTRANSLATE2]) {
     if (await exists(new URL(single, folder).href)) return [single];
   }
-  for (const file of ONNX) {
-    if (!(await exists(new URL(file, folder).href))) continue;
-    const encoder = file.replace(DECODER, ENCODER);
-    return encoder !== file && (await exists(new URL(encoder, folder).href)) ? [file, encoder] : [file];
+  const isThere = (file: string) => exists(new URL(file, folder).href);
+  for (const stems of ONNX) {
+    for (const place of ONNX_FOLDERS) {
+      const files = stems.map((stem) => `${place}${stem}.onnx`);
+      if (await every(files, isThere)) return files;
+    }
   }
   // What is missing is named by what most folders have.
   return [SAFETENSORS];
+}
+
+/** Whether `holds` of all, asked one after another until one fails. */
+async function every<T>(all: readonly T[], holds: (one: T) => Promise<boolean>): Promise<boolean> {
+  for (const one of all) if (!(await holds(one))) return false;
+  return true;
 }
 
 /** The files that a sharded checkpoint's index, which is called `name`, names. */

@@ -121,8 +121,8 @@ describe("ONNX files", () => {
   });
 
   it("of an encoder-decoder are two", async () => {
-    const both = ["t5/onnx/decoder_model_merged.onnx", "t5/onnx/encoder_model.onnx"];
-    expect(names((await found("t5/", null, ...both)).files)).toEqual(["onnx/decoder_model_merged.onnx", "onnx/encoder_model.onnx"]);
+    const all = ["t5/onnx/decoder_model_merged.onnx", "t5/onnx/decoder_model.onnx", "t5/onnx/encoder_model.onnx"];
+    expect(names((await found("t5/", null, ...all)).files)).toEqual(["onnx/encoder_model.onnx", "onnx/decoder_model.onnx"]);
     expect(names((await found("llm/", null, "llm/onnx/decoder_model_merged.onnx")).files)).toEqual(["onnx/decoder_model_merged.onnx"]);
   });
 
