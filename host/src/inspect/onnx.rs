@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use fewbit_engine::graph::Bindings;
+use fewbit_engine::graph::{Bindings, Graph};
 use fewbit_engine::task::checkpoint;
 use fewbit_onnx::{ImportError, ImportOptions, Imported, OnnxFile};
 
@@ -44,7 +44,7 @@ pub(super) fn look(
         match imported(&opened) {
             Ok(Imported { graph, source }) => {
                 finite(report, std::slice::from_ref(&source), &|_| true, on);
-                let sizes = usual_sizes(&graph, None);
+                let sizes = sizes_that_fit(&graph);
                 let parts = [(&graph, sizes)];
                 covered(report, &parts);
                 report.memory = needs::needs(&parts, &source).ok();
@@ -53,6 +53,21 @@ pub(super) fn look(
         }
     }
     Ok(())
+}
+
+/// Usual sizes, halved until the graph takes them: a file does not say how many tokens its tables reach.
+fn sizes_that_fit(graph: &Graph) -> Bindings {
+    let usual = usual_sizes(graph, None);
+    let mut sizes = usual.clone();
+    while graph.specialize(&sizes).is_err() {
+        if sizes.values().all(|&size| size <= 1) {
+            return usual;
+        }
+        sizes
+            .values_mut()
+            .for_each(|size| *size = (*size / 2).max(1));
+    }
+    sizes
 }
 
 /// The graph with its symbols or, where they are in the way, for usual sizes.
