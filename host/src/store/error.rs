@@ -9,7 +9,7 @@ pub enum StoreError {
     UnknownModel { name: String, known: String },
     #[error("the model manifest is wrong: {0}")]
     Manifest(String),
-    #[error("{0}: no model files (*.gguf, *.safetensors, *.bin, *.pt) in this folder")]
+    #[error("{0}: no model files (*.gguf, *.safetensors, *.bin, *.pt, *.onnx) in this folder")]
     NoModelFiles(PathBuf),
     #[error("no folder to keep models in: neither FEWBIT_HOME nor a home folder is set")]
     NoHome,
