@@ -12,8 +12,8 @@ use crate::setup::{browsers, duckdb, npm};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Given to the benchmark; `-- --help` shows what it knows.
-    #[arg(last = true)]
+    /// Given to the benchmark, such as `--only embed --rounds 2`; `-- --help` shows all that it knows.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     benchmark: Vec<OsString>,
 }
 
