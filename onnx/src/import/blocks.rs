@@ -9,7 +9,7 @@
 use std::rc::Rc;
 
 use fewbit_engine::source::{ByteSource, LocalFuture, SourceError};
-use fewbit_engine::tensor::{BlockFormat, DataType, ElementType, decode};
+use fewbit_engine::tensor::{BlockFormat, DataType, ElementType};
 
 use super::error::{Refusal, unsupported, wrong};
 use super::model::Stored;
@@ -189,38 +189,19 @@ impl Repacked {
             .source
             .read_at(stored.offset + at, &mut codes)
             .await?;
-        let scales = self.numbers(&self.parts.scales, from, count).await?;
+        let scales = self.parts.scales.floats(from, count).await?;
         let zeros = match &self.parts.zeros {
             None => Vec::new(),
             Some(zeros) if zeros.element == DataType::U8.into() => {
                 self.packed_zeros(zeros, from, count).await?
             }
-            Some(zeros) => self.numbers(zeros, from, count).await?,
+            Some(zeros) => zeros.floats(from, count).await?,
         };
         Ok(Read {
             codes,
             scales,
             zeros,
         })
-    }
-
-    async fn numbers(
-        &self,
-        stored: &Stored,
-        from: usize,
-        count: usize,
-    ) -> Result<Vec<f32>, SourceError> {
-        let width = stored.element.byte_len(&[1]).unwrap_or(4);
-        let mut bytes = vec![0; count * width];
-        let at = stored.offset + (from * width) as u64;
-        stored.source.read_at(at, &mut bytes).await?;
-        let mut values = vec![0.0; count];
-        let decoded = decode(stored.element, &bytes, &mut values);
-        decoded.map_err(|e| SourceError::Read {
-            file: self.name.clone(),
-            message: e.to_string(),
-        })?;
-        Ok(values)
     }
 
     /// Zero points that are packed row by row like codes.

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use fewbit_engine::source::{ByteSource, LocalFuture, SourceError};
-use fewbit_engine::tensor::{BlockFormat, ElementType, decode};
+use fewbit_engine::tensor::{BlockFormat, ElementType};
 
 use super::model::Stored;
 
@@ -91,17 +91,7 @@ impl Blocks {
             Factors::One(one) => return Ok(vec![*one; count]),
             Factors::Each(stored) => stored,
         };
-        let width = stored.element.byte_len(&[1]).unwrap_or(4);
-        let mut bytes = vec![0; count * width];
-        let at = stored.offset + (from * width) as u64;
-        stored.source.read_at(at, &mut bytes).await?;
-        let mut values = vec![0.0; count];
-        let decoded = decode(stored.element, &bytes, &mut values);
-        decoded.map_err(|e| SourceError::Read {
-            file: self.name.clone(),
-            message: e.to_string(),
-        })?;
-        Ok(values)
+        stored.floats(from, count).await
     }
 
     /// The codes of rows `from .. from + count`, row by row.

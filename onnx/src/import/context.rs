@@ -6,26 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use fewbit_engine::backend::cpu::reference;
-use fewbit_engine::graph::op::{
-    Binary, Compare, CumulativeSum, Logical, Reduce, ReduceKind, Slice, Unary,
-};
-use fewbit_engine::graph::{Dim, GraphBuilder, GraphError, Op, Shape, ValueId, fixed_shape};
+use fewbit_engine::graph::{Dim, GraphBuilder, GraphError, Op, ValueId, fixed_shape};
 use fewbit_engine::tensor::{DataType, Tensor};
 
 use super::blocks::Quantization;
-use super::error::{Refusal, unsupported, wrong};
+use super::error::{Refusal, unsupported};
 use super::model::Stored;
 use super::place::TensorSource;
 use super::symbolic::{self, Expressions};
 
 /// Results of at most so many bytes are computed while the graph is built: shape arithmetic and small tables.
-const MOST_FOLDED: usize = 1 << 16;
-
-/// No tensor that is computed with has more elements.
-const MOST_ELEMENTS: usize = match usize::BITS {
-    64 => 1usize.wrapping_shl(40),
-    _ => 1 << 30,
-};
+pub(super) const MOST_FOLDED: usize = 1 << 16;
 
 /// Places are picked by a list of at most so many.
 pub(crate) const MOST_PLACES: usize = 1 << 20;
@@ -56,12 +47,12 @@ pub(crate) type Made = Result<Value, Refusal>;
 pub(crate) struct Context {
     pub(crate) builder: GraphBuilder,
     /// What each computed value is computed from.
-    from: BTreeMap<ValueId, Vec<ValueId>>,
+    pub(super) from: BTreeMap<ValueId, Vec<ValueId>>,
     /// Values that are expressions over sizes.
-    followed: BTreeMap<ValueId, Expressions>,
+    pub(super) followed: BTreeMap<ValueId, Expressions>,
     pub(crate) inputs: BTreeMap<ValueId, String>,
     /// The initializers that are weights, by name.
-    weights: BTreeMap<ValueId, String>,
+    pub(super) weights: BTreeMap<ValueId, String>,
     /// Where each weight's bytes are.
     pub(crate) stored: BTreeMap<String, Stored>,
     /// The weights whose numbers are in memory.
@@ -83,15 +74,11 @@ pub(crate) struct Context {
 }
 
 /// The type that values of an ONNX type have in a graph.
-fn stored(data_type: DataType) -> DataType {
+pub(super) fn stored(data_type: DataType) -> DataType {
     match data_type {
         DataType::Bool => DataType::U8,
         other => other,
     }
-}
-
-pub(crate) fn dims(shape: &[usize]) -> Shape {
-    shape.iter().map(|&size| Dim::from(size)).collect()
 }
 
 impl Context {
@@ -161,34 +148,6 @@ impl Context {
         Ok(())
     }
 
-    /// The sizes of a value as numbers; what is computed with them stays in range, as no product of any of them is over
-    /// [`MOST_ELEMENTS`].
-    ///
-    /// # Errors
-    /// The symbols in them, so that whoever imports may give their sizes.
-    pub(crate) fn shape(&self, x: Value) -> Result<Vec<usize>, Refusal> {
-        let dims = self.dims(x)?;
-        fixed_shape(&dims).ok_or_else(|| Refusal::sizes(&dims))
-    }
-
-    /// The dimensions of a value, which may be symbols. Of those that are numbers no product is over [`MOST_ELEMENTS`].
-    pub(crate) fn dims(&self, x: Value) -> Result<Shape, Refusal> {
-        let dims = self.builder.shape(x.id);
-        let sizes = dims.iter().filter_map(Dim::fixed).map(|size| size.max(1));
-        let mut product = sizes
-            .clone()
-            .try_fold(1usize, |n, size| n.checked_mul(size));
-        product = product.filter(|&n| n <= MOST_ELEMENTS);
-        match product {
-            Some(_) => Ok(dims.to_vec()),
-            None => unsupported(format!("over a tensor of {dims:?}")),
-        }
-    }
-
-    pub(crate) fn rank(&self, x: Value) -> usize {
-        self.builder.shape(x.id).len()
-    }
-
     /// Adds a node, or computes its result where everything it takes is known and the result is small.
     pub(crate) fn op(&mut self, op: Op, inputs: &[Value], data_type: DataType) -> Made {
         self.spend(1, 0)?;
@@ -251,334 +210,6 @@ impl Context {
         match self.followed.get(&id) {
             Some(followed) => Some(followed.clone()),
             None => Expressions::of(self.builder.constant_of(id)?.as_ref()),
-        }
-    }
-
-    /// Integers that may be expressions over sizes.
-    ///
-    /// # Errors
-    /// As [`Context::known`].
-    pub(crate) fn known_dims(&self, x: Value) -> Result<Vec<Dim>, Refusal> {
-        match self.followed.get(&x.id) {
-            Some(followed) => Ok(followed.values.clone()),
-            None => Ok(self.known_ints(x)?.into_iter().map(Dim::from_i64).collect()),
-        }
-    }
-
-    /// Sizes as a vector of i64: what a run computes of them is the number of ones in so many.
-    pub(crate) fn sizes(&mut self, dims: &[Dim]) -> Made {
-        if let Some(integers) = dims.iter().map(Dim::integer).collect::<Option<Vec<_>>>() {
-            return self.integers(&[integers.len()], &integers);
-        }
-        let mut parts = Vec::with_capacity(dims.len());
-        for dim in dims {
-            if let Some(integer) = dim.integer() {
-                parts.push(self.integers(&[1], &[integer])?);
-                continue;
-            }
-            let one = self.integers(&[1], &[1])?;
-            let ones = self.expand_to(one, vec![dim.clone()])?;
-            let count = self.reduce(ReduceKind::Sum, ones, &[0], true)?;
-            let followed = Expressions {
-                shape: vec![1],
-                values: vec![dim.clone()],
-            };
-            self.followed.insert(count.id, followed);
-            parts.push(count);
-        }
-        self.concat(&parts, 0)
-    }
-
-    /// What a value is, where that is known before anything runs.
-    ///
-    /// # Errors
-    /// The inputs of the graph that it depends on, so that whoever imports may give their values.
-    pub(crate) fn known(&self, x: Value) -> Result<Rc<Tensor>, Refusal> {
-        if let Some(tensor) = self.builder.constant_of(x.id) {
-            return Ok(tensor);
-        }
-        if let Some(name) = self.weights.get(&x.id) {
-            let known = self.known_weights.get(name).cloned();
-            return known.ok_or_else(|| Refusal::Weight(name.clone()));
-        }
-        let (mut names, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![x.id]);
-        let mut dims = Vec::new();
-        while let Some(id) = open.pop() {
-            if seen.insert(id) {
-                names.extend(self.inputs.get(&id).cloned());
-                dims.extend_from_slice(self.builder.shape(id));
-                open.extend(self.from.get(&id).into_iter().flatten());
-            }
-        }
-        if !names.is_empty() {
-            return Err(Refusal::Value(names.into_iter().collect()));
-        }
-        match fixed_shape(&dims) {
-            Some(_) => unsupported("a shape is computed from more than is computed beforehand"),
-            None => Err(Refusal::sizes(&dims)),
-        }
-    }
-
-    pub(crate) fn known_ints(&self, x: Value) -> Result<Vec<i64>, Refusal> {
-        let tensor = self.known(x)?;
-        let bytes = tensor.bytes();
-        match tensor.data_type() {
-            DataType::I64 => Ok(bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| i64::from_le_bytes(*b))
-                .collect()),
-            DataType::F64 | DataType::F32 | DataType::F16 | DataType::Bf16 | DataType::U64 => {
-                wrong(format!("{} where integers are wanted", tensor.data_type()))
-            }
-            _ => Ok(tensor.to_f64_vec().into_iter().map(|v| v as i64).collect()),
-        }
-    }
-
-    pub(crate) fn known_floats(&self, x: Value) -> Result<Vec<f64>, Refusal> {
-        Ok(self.known(x)?.to_f64_vec())
-    }
-
-    pub(crate) fn known_int(&self, x: Value) -> Result<i64, Refusal> {
-        match self.known_ints(x)?[..] {
-            [value] => Ok(value),
-            ref other => wrong(format!("{} numbers where one is wanted", other.len())),
-        }
-    }
-
-    pub(crate) fn known_float(&self, x: Value) -> Result<f64, Refusal> {
-        match self.known_floats(x)?[..] {
-            [value] => Ok(value),
-            ref other => wrong(format!("{} numbers where one is wanted", other.len())),
-        }
-    }
-
-    /// A number without dimensions, of this type.
-    pub(crate) fn number(&mut self, value: f64, data_type: DataType) -> Made {
-        let tensor = of_numbers(stored(data_type), &[], &[value])?;
-        let id = self.builder.constant(tensor);
-        Ok(Value { id, data_type })
-    }
-
-    pub(crate) fn zeros(&mut self, shape: &[usize], data_type: DataType) -> Made {
-        let zero = self.number(0.0, data_type)?;
-        self.expand(zero, shape)
-    }
-
-    /// i64 constants.
-    pub(crate) fn integers(&mut self, shape: &[usize], values: &[i64]) -> Made {
-        self.constant(Tensor::from_i64(shape, values)?)
-    }
-
-    pub(crate) fn floats(&mut self, shape: &[usize], values: &[f32]) -> Made {
-        self.constant(Tensor::from_f32(shape, values)?)
-    }
-
-    pub(crate) fn unary(&mut self, op: Unary, x: Value) -> Made {
-        self.op(Op::Unary(op), &[x], x.data_type)
-    }
-
-    pub(crate) fn binary(&mut self, op: Binary, a: Value, b: Value) -> Made {
-        self.op(Op::Binary(op), &[a, b], a.data_type)
-    }
-
-    pub(crate) fn add(&mut self, a: Value, b: Value) -> Made {
-        self.binary(Binary::Add, a, b)
-    }
-
-    pub(crate) fn sub(&mut self, a: Value, b: Value) -> Made {
-        self.binary(Binary::Sub, a, b)
-    }
-
-    pub(crate) fn mul(&mut self, a: Value, b: Value) -> Made {
-        self.binary(Binary::Mul, a, b)
-    }
-
-    pub(crate) fn div(&mut self, a: Value, b: Value) -> Made {
-        self.binary(Binary::Div, a, b)
-    }
-
-    /// `x op value`, the number being of `x`'s type.
-    pub(crate) fn with(&mut self, op: Binary, x: Value, value: f64) -> Made {
-        let value = self.number(value, x.data_type)?;
-        self.binary(op, x, value)
-    }
-
-    pub(crate) fn compare(&mut self, op: Compare, a: Value, b: Value) -> Made {
-        self.op(Op::Compare(op), &[a, b], DataType::Bool)
-    }
-
-    pub(crate) fn compare_with(&mut self, op: Compare, x: Value, value: f64) -> Made {
-        let value = self.number(value, x.data_type)?;
-        self.compare(op, x, value)
-    }
-
-    pub(crate) fn logical(&mut self, op: Logical, a: Value, b: Value) -> Made {
-        self.op(Op::Logical(op), &[a, b], DataType::Bool)
-    }
-
-    pub(crate) fn not(&mut self, x: Value) -> Made {
-        let one = self.number(1.0, DataType::Bool)?;
-        self.logical(Logical::Xor, x, one)
-    }
-
-    pub(crate) fn select(&mut self, condition: Value, a: Value, b: Value) -> Made {
-        self.op(Op::Where, &[condition, a, b], a.data_type)
-    }
-
-    pub(crate) fn cast(&mut self, x: Value, to: DataType) -> Made {
-        match (x.data_type, to) {
-            (from, to) if from == to => Ok(x),
-            (_, DataType::Bool) => self.compare_with(Compare::NotEqual, x, 0.0),
-            // A `bool` is u8 of 0 and 1 already.
-            (DataType::Bool, DataType::U8) => Ok(Value {
-                id: x.id,
-                data_type: to,
-            }),
-            // What is out of range is undefined in ONNX; its own cases keep the lower bits.
-            (from, DataType::I4 | DataType::U4) if from.is_float() => {
-                let whole = self.cast(x, DataType::I32)?;
-                self.cast(whole, to)
-            }
-            (_, to) => self.op(Op::Cast { to }, &[x], to),
-        }
-    }
-
-    pub(crate) fn reshape(&mut self, x: Value, shape: &[usize]) -> Made {
-        self.reshape_to(x, dims(shape))
-    }
-
-    pub(crate) fn reshape_to(&mut self, x: Value, shape: Shape) -> Made {
-        if self.builder.shape(x.id) == shape {
-            return Ok(x);
-        }
-        self.op(Op::Reshape { shape }, &[x], x.data_type)
-    }
-
-    pub(crate) fn transpose(&mut self, x: Value, permutation: &[usize]) -> Made {
-        let permutation = permutation.to_vec();
-        self.op(Op::Transpose { permutation }, &[x], x.data_type)
-    }
-
-    /// With its last two dimensions swapped.
-    pub(crate) fn swapped(&mut self, x: Value) -> Made {
-        let rank = self.rank(x);
-        let mut permutation: Vec<usize> = (0..rank).collect();
-        if rank >= 2 {
-            permutation.swap(rank - 2, rank - 1);
-        }
-        self.transpose(x, &permutation)
-    }
-
-    pub(crate) fn expand(&mut self, x: Value, shape: &[usize]) -> Made {
-        self.expand_to(x, dims(shape))
-    }
-
-    pub(crate) fn expand_to(&mut self, x: Value, shape: Shape) -> Made {
-        if self.builder.shape(x.id) == shape {
-            return Ok(x);
-        }
-        self.op(Op::Expand { shape }, &[x], x.data_type)
-    }
-
-    pub(crate) fn reduce(
-        &mut self,
-        kind: ReduceKind,
-        x: Value,
-        axes: &[usize],
-        keep: bool,
-    ) -> Made {
-        let reduce = Reduce {
-            kind,
-            axes: axes.to_vec(),
-            keep_dimensions: keep,
-        };
-        self.op(Op::Reduce(reduce), &[x], x.data_type)
-    }
-
-    pub(crate) fn matmul(&mut self, a: Value, b: Value) -> Made {
-        self.op(Op::Matmul, &[a, b], a.data_type)
-    }
-
-    pub(crate) fn concat(&mut self, values: &[Value], axis: usize) -> Made {
-        match values {
-            [] => wrong("nothing to join"),
-            [one] => Ok(*one),
-            [cache, new] if axis == 2 && self.is_cache(*cache) => self.appended(*cache, *new),
-            [first, ..] => self.op(Op::Concat { axis }, values, first.data_type),
-        }
-    }
-
-    /// `x` from `start` on, `size` elements of one axis.
-    pub(crate) fn slice(&mut self, x: Value, axis: usize, start: usize, size: usize) -> Made {
-        self.slice_dims(x, axis, Dim::from(start), Dim::from(size))
-    }
-
-    /// The same with bounds that may be symbols; whether they are inside of the axis is seen when these have sizes.
-    pub(crate) fn slice_dims(&mut self, x: Value, axis: usize, start: Dim, size: Dim) -> Made {
-        let shape = self.dims(x)?;
-        if axis >= shape.len() {
-            return wrong(format!("axis {axis} of {} dimensions", shape.len()));
-        }
-        if start.fixed() == Some(0) && size == shape[axis] {
-            return Ok(x);
-        }
-        let (mut starts, mut sizes) = (vec![Dim::from(0); shape.len()], shape.clone());
-        starts[axis] = start;
-        sizes[axis] = size;
-        let slice = Slice {
-            starts,
-            sizes,
-            strides: vec![1; shape.len()],
-        };
-        self.op(Op::Slice(slice), &[x], x.data_type)
-    }
-
-    pub(crate) fn gather(&mut self, x: Value, indices: Value, axis: usize) -> Made {
-        let gather = Op::Gather {
-            axis,
-            decode: false,
-        };
-        self.op(gather, &[x, indices], x.data_type)
-    }
-
-    /// `x` with the elements of `axis` at these places, in this order.
-    pub(crate) fn pick(&mut self, x: Value, axis: usize, places: &[usize]) -> Made {
-        let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
-        let indices = self.integers(&[places.len()], &places)?;
-        self.gather(x, indices, axis)
-    }
-
-    /// `0, 1, …` along `axis` of `rank` dimensions, the others being 1.
-    pub(crate) fn iota(&mut self, size: impl Into<Dim>, axis: usize, rank: usize) -> Made {
-        let size = size.into();
-        let mut shape = vec![Dim::from(1); rank];
-        shape[axis] = size.clone();
-        let Some(fixed) = size.fixed() else {
-            let one = self.integers(&vec![1; rank], &[1])?;
-            let ones = self.expand_to(one, shape)?;
-            let sum = CumulativeSum {
-                axis,
-                exclusive: true,
-                reversed: false,
-            };
-            return self.op(Op::CumulativeSum(sum), &[ones], DataType::I64);
-        };
-        if fixed > MOST_FOLDED {
-            return unsupported(format!("over an axis of {fixed}"));
-        }
-        let mut shape = vec![1; rank];
-        shape[axis] = fixed;
-        let values: Vec<i64> = (0..fixed as i64).collect();
-        self.integers(&shape, &values)
-    }
-
-    /// f32 where `x` is of 16-bit floats.
-    pub(crate) fn widened(&mut self, x: Value) -> Made {
-        match x.data_type {
-            DataType::F16 | DataType::Bf16 => self.cast(x, DataType::F32),
-            _ => Ok(x),
         }
     }
 }

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 
 use fewbit_engine::tensor::DataType;
 
+use super::ImportError;
 use super::context::{Context, MOST_STEPS, Made, Value};
 use super::error::{Refusal, wrong};
+use super::importer::Importer;
 use super::model::Stop;
 use super::node::{Node, axis_of};
+use super::operator_set::entry_of;
 use super::table::Entry;
-use super::{ImportError, Importer, type_and_shape};
-use crate::proto::{AttributeProto, GraphProto, NodeProto};
+use crate::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, data_type_of};
 
 /// More nodes than all bodies together may become.
 pub(super) const MOST_WRITTEN_OUT: usize = 1 << 17;
@@ -107,12 +109,11 @@ impl<'a> Importer<'a> {
         };
         self.left_to_write = left;
         for (at, node) in graph.node.iter().enumerate() {
-            let (entry, opset) = super::entry_of(node, at, self.versions).map_err(|operator| {
-                ImportError::Unsupported {
+            let (entry, opset) =
+                entry_of(node, at, self.versions).map_err(|operator| ImportError::Unsupported {
                     file: self.file.to_owned(),
                     operators: vec![operator],
-                }
-            })?;
+                })?;
             let made = self.node(at, node, entry, opset);
             made.map_err(Ended::Inside)?;
         }
@@ -383,4 +384,15 @@ fn stacked(cx: &mut Context, parts: &[Value], axis: usize) -> Made {
         apart.push(cx.reshape(part, &shape)?);
     }
     cx.concat(&apart, axis)
+}
+
+/// A declared type and a shape in numbers.
+fn type_and_shape(info: &ValueInfoProto) -> Option<(DataType, Vec<usize>)> {
+    let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;
+    let sizes = tensor.shape.as_ref()?.dim.iter();
+    let sizes = sizes.map(|dim| usize::try_from(dim.dim_value?).ok());
+    Some((
+        data_type_of(tensor.elem_type?)?,
+        sizes.collect::<Option<_>>()?,
+    ))
 }

@@ -7,19 +7,18 @@ use std::rc::Rc;
 use fewbit_engine::format::{Checkpoint, TensorEntry};
 use fewbit_engine::graph::{Bindings, Graph, pass};
 use fewbit_engine::session::WeightSource;
-use fewbit_engine::source::ByteSource;
+use fewbit_engine::source::{ByteSource, SourceError};
 use fewbit_engine::task::checkpoint::ModelFiles;
-use fewbit_engine::tensor::{ElementType, Tensor};
+use fewbit_engine::tensor::{ElementType, Tensor, decode};
 
 use super::decoder::Roles;
 use super::error::Refusal;
+use super::importer::Importer;
+use super::operator_set::{Versions, entries, versions};
 use super::place::{Files, TensorSource, is_outside};
 use super::table::Entry;
 use super::walk::read_model;
-use super::{
-    ImportError, ImportOptions, Imported, Importer, Interface, Versions, entries, symbol_of,
-    versions,
-};
+use super::{ImportError, ImportOptions, Imported, Interface, symbol_of};
 use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
 use crate::rewrite::{rewrite, rewrite_quantized};
 
@@ -346,6 +345,21 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
+    /// Elements `from .. from + count` of plain floats, as f32.
+    pub(super) async fn floats(&self, from: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+        let width = self.element.byte_len(&[1]).unwrap_or(4);
+        let mut bytes = vec![0; count * width];
+        let at = self.offset + (from * width) as u64;
+        self.source.read_at(at, &mut bytes).await?;
+        let mut values = vec![0.0; count];
+        let decoded = decode(self.element, &bytes, &mut values);
+        decoded.map_err(|e| SourceError::Read {
+            file: self.source.name().to_owned(),
+            message: e.to_string(),
+        })?;
+        Ok(values)
+    }
+
     /// A tensor in memory.
     pub(crate) fn in_memory(tensor: Rc<Tensor>) -> Stored {
         Stored {

@@ -9,9 +9,10 @@ use fewbit_engine::task::checkpoint::ModelFiles;
 
 use super::causal::{by_position, check};
 use super::{DecoderOptions, ImportedDecoder, Inputs, model, prepare, wanted_rows};
+use crate::import::importer::Importer;
 use crate::import::model::{OnnxFile, Stop};
 use crate::import::walk::read_model;
-use crate::import::{ImportError, ImportOptions, Imported, Importer, Interface};
+use crate::import::{ImportError, ImportOptions, Imported, Interface};
 use crate::rewrite::{rewrite, rewrite_quantized};
 
 impl OnnxFile {

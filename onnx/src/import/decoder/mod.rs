@@ -21,8 +21,9 @@ use fewbit_engine::model::{CausalLm, MAX_CHUNK};
 use fewbit_engine::tensor::{DataType, Tensor};
 
 use super::Imported;
-use super::context::{Context, Made, Value, dims};
+use super::context::{Context, Made, Value};
 use super::error::{Refusal, unsupported};
+use super::sizes::dims;
 use crate::proto::{Dimension, GraphProto, ValueInfoProto};
 
 /// What a file does not tell of a decoder.
@@ -220,14 +221,14 @@ impl Inputs {
             Role::Mask => {
                 let one = cx.number(1.0, data_type)?;
                 let one = cx.reshape(one, &[1, 1])?;
-                cx.spread_to(one, vec![batch(), Dim::symbol("capacity")])
+                cx.expand_to(one, vec![batch(), Dim::symbol("capacity")])
             }
             Role::Kept => cx.number(0.0, data_type),
             Role::Positions => {
                 let Some(position) = cx.position else {
                     return unsupported("positions outside of a decoder");
                 };
-                let start = cx.reshaped_to(position, vec![batch(), Dim::from(1)])?;
+                let start = cx.reshape_to(position, vec![batch(), Dim::from(1)])?;
                 let token = cx.count(&tokens(), 1, 2)?;
                 let places = cx.add(start, token)?;
                 let places = cx.cast(places, data_type)?;
@@ -274,11 +275,11 @@ impl Context {
         {
             let values: Vec<i32> = (0..size as i32).collect();
             let row = self.constant(Tensor::from_i32(&[size], &values)?)?;
-            return self.reshaped_to(row, shape);
+            return self.reshape_to(row, shape);
         }
         let ones = self.constant(Tensor::from_i32(&[1], &[1])?)?;
-        let ones = self.reshaped_to(ones, vec![Dim::from(1); rank])?;
-        let ones = self.spread_to(ones, shape)?;
+        let ones = self.reshape_to(ones, vec![Dim::from(1); rank])?;
+        let ones = self.expand_to(ones, shape)?;
         let sum = fewbit_engine::graph::op::CumulativeSum {
             axis,
             exclusive: true,

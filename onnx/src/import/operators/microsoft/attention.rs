@@ -15,13 +15,13 @@ pub(super) fn by_head(cx: &mut Context, x: Value, heads: usize) -> Made {
         return wrong(format!("{heads} heads of {width}"));
     };
     let shape = vec![batch, tokens, Dim::from(heads), Dim::from(size / heads)];
-    cx.reshaped_to(x, shape)
+    cx.reshape_to(x, shape)
 }
 
 /// `[batch, tokens, heads, size]` as `[batch, tokens, heads · size]`.
 pub(super) fn flat(cx: &mut Context, x: Value) -> Made {
     let [batch, tokens, heads, size] = cx.of_rank(x)?;
-    cx.reshaped_to(x, vec![batch, tokens, heads * size])
+    cx.reshape_to(x, vec![batch, tokens, heads * size])
 }
 
 /// The number of heads that an attribute says.
@@ -94,7 +94,7 @@ fn spelled_out(cx: &mut Context, of: Operands, scores: Scores, scale: f32) -> Ma
     let lead = [batch.clone(), Dim::from(own)];
     let rows = tokens.clone() * Dim::from(all / own);
     let q = cx.transpose(q, &[0, 2, 1, 3])?;
-    let q = cx.reshaped_to(q, [&lead[..], &[rows.clone(), size]].concat())?;
+    let q = cx.reshape_to(q, [&lead[..], &[rows.clone(), size]].concat())?;
     let turned = cx.swapped(k)?;
     let part = cx.matmul(q, turned)?;
     let mut part = cx.with(Binary::Mul, part, scale.into())?;
@@ -104,7 +104,7 @@ fn spelled_out(cx: &mut Context, of: Operands, scores: Scores, scale: f32) -> Ma
         part = cx.with(Binary::Mul, part, cap.into())?;
     }
     let full = vec![batch.clone(), heads.clone(), tokens.clone(), keys.clone()];
-    part = cx.reshaped_to(part, full)?;
+    part = cx.reshape_to(part, full)?;
     if let Some(bias) = scores.bias {
         part = cx.add(part, bias)?;
     }
@@ -117,9 +117,9 @@ fn spelled_out(cx: &mut Context, of: Operands, scores: Scores, scale: f32) -> Ma
     }
     let axis = 3;
     let weights = cx.op(Op::Softmax { axis }, &[part], part.data_type)?;
-    let weights = cx.reshaped_to(weights, [&lead[..], &[rows, keys]].concat())?;
+    let weights = cx.reshape_to(weights, [&lead[..], &[rows, keys]].concat())?;
     let y = cx.matmul(weights, v)?;
-    let y = cx.reshaped_to(y, vec![batch, heads, tokens, value_size])?;
+    let y = cx.reshape_to(y, vec![batch, heads, tokens, value_size])?;
     cx.transpose(y, &[0, 2, 1, 3])
 }
 
@@ -130,7 +130,7 @@ pub(super) const NEVER: f64 = -1e30;
 pub(super) fn last_keys(cx: &mut Context, position: Value, tokens: &Dim) -> Made {
     let [batch] = cx.of_rank(position)?;
     let one = Dim::from(1);
-    let start = cx.reshaped_to(position, vec![batch, one.clone(), one.clone(), one])?;
+    let start = cx.reshape_to(position, vec![batch, one.clone(), one.clone(), one])?;
     let token = cx.count(tokens, 2, 4)?;
     cx.add(start, token)
 }
@@ -138,14 +138,14 @@ pub(super) fn last_keys(cx: &mut Context, position: Value, tokens: &Dim) -> Made
 /// What a mask adds to the scores: `filter` where it is 0. Of a mask `[batch, keys]`, of `[batch, tokens, keys]`, or
 /// of how many keys of each row count, `[batch]`.
 pub(super) fn bias_of_mask(cx: &mut Context, mask: Value, keys: &Dim, filter: f32) -> Made {
-    let mut sizes = cx.sizes_of(mask);
+    let mut sizes = cx.dims(mask)?;
     let one = Dim::from(1);
     let kept = match sizes.len() {
         1 => {
             let batch = sizes.remove(0);
             let key = cx.count(keys, 3, 4)?;
             let lengths = cx.cast(mask, DataType::I32)?;
-            let lengths = cx.reshaped_to(lengths, vec![batch, one.clone(), one.clone(), one])?;
+            let lengths = cx.reshape_to(lengths, vec![batch, one.clone(), one.clone(), one])?;
             cx.compare(Compare::Lesser, key, lengths)?
         }
         2 | 3 => {
@@ -156,7 +156,7 @@ pub(super) fn bias_of_mask(cx: &mut Context, mask: Value, keys: &Dim, filter: f3
             if sizes.len() == 3 {
                 sizes.insert(1, one);
             }
-            let mask = cx.reshaped_to(mask, sizes)?;
+            let mask = cx.reshape_to(mask, sizes)?;
             cx.cast(mask, DataType::Bool)?
         }
         _ => return unsupported(format!("a mask of {sizes:?}")),

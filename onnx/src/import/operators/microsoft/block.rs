@@ -53,32 +53,32 @@ fn filled(cx: &mut Context, of: Quantization, x: Value) -> Made {
     }
     let rest = of.blocks() * of.size - of.k;
     let x = cx.zeros_after(x, rest)?;
-    let mut sizes = cx.sizes_of(x);
+    let mut sizes = cx.dims(x)?;
     sizes.pop();
     let mut apart = sizes.clone();
     apart.extend([Dim::from(of.blocks()), Dim::from(of.size)]);
-    let x = cx.reshaped_to(x, apart)?;
+    let x = cx.reshape_to(x, apart)?;
     let x = cx.zeros_after(x, of.columns() / of.blocks() - of.size)?;
     sizes.push(Dim::from(of.columns()));
-    cx.reshaped_to(x, sizes)
+    cx.reshape_to(x, sizes)
 }
 
 /// The rows' own weights, without what fills the blocks up.
 fn emptied(cx: &mut Context, of: Quantization, rows: Value) -> Made {
     let mut rows = rows;
     if of.size < 32 {
-        let mut sizes = cx.sizes_of(rows);
+        let mut sizes = cx.dims(rows)?;
         sizes.pop();
         let mut apart = sizes.clone();
         let each = of.columns() / of.blocks();
         apart.extend([Dim::from(of.blocks()), Dim::from(each)]);
-        rows = cx.reshaped_to(rows, apart)?;
-        rows = cx.part(rows, sizes.len() + 1, 0, of.size)?;
+        rows = cx.reshape_to(rows, apart)?;
+        rows = cx.slice(rows, sizes.len() + 1, 0, of.size)?;
         sizes.push(Dim::from(of.blocks() * of.size));
-        rows = cx.reshaped_to(rows, sizes)?;
+        rows = cx.reshape_to(rows, sizes)?;
     }
     let last = cx.rank(rows) - 1;
-    cx.part(rows, last, 0, of.k)
+    cx.slice(rows, last, 0, of.k)
 }
 
 /// `a [.., K]` times the transposed matrix `[N, K]`, plus the bias.
@@ -97,7 +97,7 @@ fn matmul(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let of = Quantization::new(n, k, node.int("bits", 4)?, node.int("block_size", 0)?)?;
     let weight = weight(cx, of, codes, scales, zeros)?;
     if cx.fixed_from_end(a, 1)? != of.k {
-        return wrong(format!("{:?} times {} columns", cx.sizes_of(a), of.k));
+        return wrong(format!("{:?} times {} columns", cx.dims(a)?, of.k));
     }
     let x = cx.cast(a, DataType::F32)?;
     let x = filled(cx, of, x)?;
@@ -117,7 +117,7 @@ fn gather(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (codes, indices, scales) = (node.input(0)?, node.input(1)?, node.input(2)?);
     let zeros = node.optional(3);
     let bits = node.int("bits", 4)?;
-    let shape = cx.sizes_of(codes);
+    let shape = cx.dims(codes)?;
     let fixed: Option<Vec<usize>> = shape.iter().map(Dim::fixed).collect();
     let Some([rows, bytes]) = fixed.as_deref() else {
         return unsupported(format!("of data {shape:?}"));

@@ -53,5 +53,5 @@ fn counted(cx: &mut Context, mask: Value) -> Made {
 
 fn zeros(cx: &mut Context, batch: &Dim) -> Made {
     let zero = cx.constant(Tensor::from_i32(&[1], &[0])?)?;
-    cx.spread_to(zero, vec![batch.clone()])
+    cx.expand_to(zero, vec![batch.clone()])
 }

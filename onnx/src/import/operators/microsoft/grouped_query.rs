@@ -53,9 +53,9 @@ fn projected(cx: &mut Context, node: &Node<'_>) -> Result<[Value; 3], Refusal> {
             }
             let size = width / count;
             (
-                cx.part(q, 2, 0, all * size)?,
-                cx.part(q, 2, all * size, own * size)?,
-                cx.part(q, 2, (all + own) * size, own * size)?,
+                cx.slice(q, 2, 0, all * size)?,
+                cx.slice(q, 2, all * size, own * size)?,
+                cx.slice(q, 2, (all + own) * size, own * size)?,
             )
         }
         _ => return wrong("keys without values, or values without keys"),
@@ -150,7 +150,7 @@ fn position_of(cx: &mut Context, lengths: Option<Value>, batch: &Dim, tokens: &D
         return unsupported(format!("over {tokens} tokens"));
     };
     let lengths = cx.cast(lengths, DataType::I32)?;
-    let lengths = cx.reshaped_to(lengths, vec![batch.clone()])?;
+    let lengths = cx.reshape_to(lengths, vec![batch.clone()])?;
     let before = cx.with(Binary::Sub, lengths, tokens as f64 - 1.0)?;
     // A row of a first prompt that is filled up has fewer tokens than the prompt.
     cx.with(Binary::Max, before, 0.0)

@@ -29,7 +29,7 @@ fn biased(cx: &mut Context, x: Value, bias: Option<Value>, start: usize) -> Made
         None => Ok(x),
         Some(bias) => {
             let width = cx.fixed_from_end(x, 1)?;
-            let part = cx.part(bias, 0, start, width)?;
+            let part = cx.slice(bias, 0, start, width)?;
             cx.add(x, part)
         }
     }
@@ -41,8 +41,8 @@ fn projected(cx: &mut Context, node: &Node<'_>, count: usize) -> Result<Projecte
     // All three side by side in each head, or keys and values.
     let unpacked = |cx: &mut Context, x: Value, at: usize| {
         let [batch, tokens, heads, _, size] = cx.of_rank(x)?;
-        let part = cx.part(x, 3, at, 1)?;
-        cx.reshaped_to(part, vec![batch, tokens, heads, size])
+        let part = cx.slice(x, 3, at, 1)?;
+        cx.reshape_to(part, vec![batch, tokens, heads, size])
     };
     let (q, k, v) = match (k, v) {
         (None, None) => {
@@ -204,7 +204,7 @@ pub(super) fn after_projection(
     let mut parts = [all; 3];
     let mut start = 0;
     for (part, width) in parts.iter_mut().zip([q_width, k_width, v_width]) {
-        let own = cx.part(all, 2, start, width)?;
+        let own = cx.slice(all, 2, start, width)?;
         *part = by_head(cx, own, count)?;
         start += width;
     }
@@ -219,8 +219,8 @@ pub(super) fn after_projection(
         before = cx.fixed_from_end(past, 2)?;
         let shape = vec![batch, heads, tokens, size];
         for (at, now) in [&mut k, &mut v].into_iter().enumerate() {
-            let own = cx.part(past, 0, at, 1)?;
-            let own = cx.reshaped_to(own, shape.clone())?;
+            let own = cx.slice(past, 0, at, 1)?;
+            let own = cx.reshape_to(own, shape.clone())?;
             *now = cx.concat(&[own, *now], 2)?;
         }
     }
@@ -245,7 +245,7 @@ pub(super) fn after_projection(
         return Ok(vec![y]);
     }
     let one = vec![Dim::from(1), batch, key_heads, keys, size];
-    let (k, v) = (cx.reshaped_to(k, one.clone())?, cx.reshaped_to(v, one)?);
+    let (k, v) = (cx.reshape_to(k, one.clone())?, cx.reshape_to(v, one)?);
     let present = cx.concat(&[k, v], 0)?;
     Ok(vec![y, present])
 }

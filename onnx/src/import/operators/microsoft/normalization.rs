@@ -58,7 +58,7 @@ fn by_root(cx: &mut Context, x: Value, axes: &[usize], epsilon: f32) -> Made {
 
 /// Over the last axis; as the composite where the scale is of it.
 pub(super) fn root_mean_square(cx: &mut Context, x: Value, scale: Value, epsilon: f32) -> Made {
-    let (sizes, own) = (cx.sizes_of(x), cx.sizes_of(scale));
+    let (sizes, own) = (cx.dims(x)?, cx.dims(scale)?);
     if own.len() == 1 && own.last() == sizes.last() {
         return cx.op(Op::RmsNormalization { epsilon }, &[x, scale], x.data_type);
     }

@@ -62,7 +62,7 @@ fn rotary(cx: &mut Context, node: &Node<'_>) -> Result<Vec<Value>, Refusal> {
     let places = match cx.rank(positions) {
         1 => {
             let start = cx.cast(positions, DataType::I32)?;
-            Places::From(cx.spread_to(start, vec![batch])?)
+            Places::From(cx.expand_to(start, vec![batch])?)
         }
         _ => Places::Each(positions),
     };
@@ -97,10 +97,10 @@ pub(super) fn turned(cx: &mut Context, x: Value, tables: Tables, places: Places)
     for table in &mut rows {
         let own = cx.gather(*table, positions, 0)?;
         let [rows, of_each, width] = cx.of_rank(own)?;
-        *table = cx.reshaped_to(own, vec![rows, of_each, Dim::from(1), width])?;
+        *table = cx.reshape_to(own, vec![rows, of_each, Dim::from(1), width])?;
     }
     let [cos, sin] = rows;
-    let first = cx.part(x, 3, 0, rotated)?;
+    let first = cx.slice(x, 3, 0, rotated)?;
     // Halves, or pairs side by side.
     let (pair, axis) = match interleaved {
         true => ([half, 2], 4),
@@ -111,11 +111,11 @@ pub(super) fn turned(cx: &mut Context, x: Value, tables: Tables, places: Places)
         let rest = rest.iter().map(|&size| Dim::from(size));
         lead.iter().cloned().chain(rest).collect::<Vec<_>>()
     };
-    let pairs = cx.reshaped_to(first, with(&pair))?;
+    let pairs = cx.reshape_to(first, with(&pair))?;
     let mut parts = [pairs; 2];
     for (at, part) in parts.iter_mut().enumerate() {
-        let of_one = cx.part(pairs, axis, at, 1)?;
-        *part = cx.reshaped_to(of_one, with(&[half]))?;
+        let of_one = cx.slice(pairs, axis, at, 1)?;
+        *part = cx.reshape_to(of_one, with(&[half]))?;
     }
     let [a, b] = parts;
     let (a_cos, b_sin) = (cx.mul(a, cos)?, cx.mul(b, sin)?);
@@ -124,14 +124,14 @@ pub(super) fn turned(cx: &mut Context, x: Value, tables: Tables, places: Places)
     let mut alone = pair;
     alone[axis - 3] = 1;
     let (real, imaginary) = (
-        cx.reshaped_to(real, with(&alone))?,
-        cx.reshaped_to(imaginary, with(&alone))?,
+        cx.reshape_to(real, with(&alone))?,
+        cx.reshape_to(imaginary, with(&alone))?,
     );
     let both = cx.concat(&[real, imaginary], axis)?;
-    let both = cx.reshaped_to(both, with(&[rotated]))?;
+    let both = cx.reshape_to(both, with(&[rotated]))?;
     if rotated == size {
         return Ok(both);
     }
-    let rest = cx.part(x, 3, rotated, size - rotated)?;
+    let rest = cx.slice(x, 3, rotated, size - rotated)?;
     cx.concat(&[both, rest], 3)
 }
