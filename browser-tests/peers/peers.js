@@ -128,11 +128,14 @@ const loaders = {
     const session = await ort.InferenceSession.create(new URL(onnx, location.href).href, {
       executionProviders: ["wasm"], graphOptimizationLevel: "all",
     });
-    const types = { f32: ["float32", Float32Array], i32: ["int32", Int32Array] };
+    // Exported files take integers of 64 bits.
+    const types = {
+      f32: (buffer) => ["float32", new Float32Array(buffer)],
+      i32: (buffer) => ["int64", BigInt64Array.from(new Int32Array(buffer), BigInt)],
+    };
     const given = {};
     for (const [name, { type, shape, data }] of Object.entries(tensors)) {
-      const [called, array] = types[type];
-      given[name] = new ort.Tensor(called, new array(data.buffer), shape);
+      given[name] = new ort.Tensor(...types[type](data.buffer), shape);
     }
     return {
       about: { version: ort.env.versions.web, inputs: session.inputNames, outputs: session.outputNames },

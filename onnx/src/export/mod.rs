@@ -30,8 +30,9 @@ use writer::Writer;
 
 /// Writes a graph as an ONNX model of opset 21; no weight is read yet.
 ///
-/// Inputs and outputs keep their names, types and shapes, symbols as the names of dimensions; arithmetic over symbols becomes
-/// nodes over inputs' shapes. Weights of 16-bit floats and of block formats are initializers in f32, under their names in the
+/// Inputs and outputs keep their names, types and shapes, symbols as the names of dimensions; but inputs of i32, which are ids,
+/// masks and places, are i64 in the file, as Transformers.js and Optimum have them. Arithmetic over symbols becomes nodes over
+/// inputs' shapes. Weights of 16-bit floats and of block formats are initializers in f32, under their names in the
 /// checkpoint. Composites are decomposed. States become inputs and outputs: a decoder's `k.0` is the input
 /// `past_key_values.0.key [batch, heads, past, size]` and the output `present.0.key [batch, heads, past+tokens, size]`, and its
 /// input `position` is not in the file, as it is the number of tokens in the cache; what an encoder leaves for its decoder in

@@ -63,7 +63,6 @@ impl<'a> Writer<'a> {
                 continue;
             }
             writer.claim(name)?;
-            writer.names[id.index()] = Some(name.clone());
             for (axis, dim) in value.shape.iter().enumerate() {
                 if let Some(symbol) = dim.as_symbol() {
                     let of = name.clone();
@@ -72,6 +71,7 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+        writer.name_inputs();
         let states: Vec<(ValueId, String, String)> = writer
             .states
             .iter()
@@ -91,6 +91,25 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(writer)
+    }
+
+    /// Names the inputs; those of 32-bit integers are of 64 bits in the file, and cast.
+    fn name_inputs(&mut self) {
+        let graph = self.graph;
+        for &id in &graph.inputs {
+            let value = graph.value(id);
+            let Source::Input(name) = &value.source else {
+                continue;
+            };
+            if self.position == Some(id) {
+                continue;
+            }
+            let name = match is_integer(value.element) {
+                true => self.cast(name.clone(), DataType::I32),
+                false => name.clone(),
+            };
+            self.names[id.index()] = Some(name);
+        }
     }
 
     /// The name of an operand whose element type is the graph's.
@@ -261,18 +280,24 @@ impl<'a> Writer<'a> {
             if let Source::Input(name) = &graph.value(id).source
                 && self.position != Some(id)
             {
-                inputs.push(value_info(graph, name, id, &graph.value(id).shape));
+                let value = graph.value(id);
+                let data_type = match is_integer(value.element) {
+                    true => DataType::I64,
+                    false => type_of(graph, id),
+                };
+                inputs.push(value_info(data_type, name, &value.shape));
             }
         }
         let mut outputs: Vec<ValueInfoProto> = graph
             .outputs
             .iter()
-            .map(|(name, id)| value_info(graph, name, *id, &graph.value(*id).shape))
+            .map(|(name, id)| value_info(type_of(graph, *id), name, &graph.value(*id).shape))
             .collect();
         for (id, names, shape) in &self.states {
-            inputs.push(value_info(graph, &names.past, *id, shape));
+            let data_type = type_of(graph, *id);
+            inputs.push(value_info(data_type, &names.past, shape));
             if let Some(shape) = self.shape_after(*id, shape) {
-                outputs.push(value_info(graph, &names.present, *id, &shape));
+                outputs.push(value_info(data_type, &names.present, &shape));
             }
         }
         Ok(Prepared {
@@ -335,12 +360,21 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// An input's or output's name, type and shape; a symbol, or arithmetic over symbols, is a dimension's name.
-fn value_info(graph: &Graph, name: &str, id: ValueId, shape: &[Dim]) -> ValueInfoProto {
-    let data_type = match graph.value(id).element {
+/// Whether an input is of ids, a mask or places: whoever runs ONNX files gives these in 64 bits.
+fn is_integer(element: ElementType) -> bool {
+    element == DataType::I32.into()
+}
+
+/// The element type that a value has in the file.
+fn type_of(graph: &Graph, id: ValueId) -> DataType {
+    match graph.value(id).element {
         ElementType::Plain(data_type) if !is_weight(graph, id) => data_type,
         _ => DataType::F32,
-    };
+    }
+}
+
+/// An input's or output's name, type and shape; a symbol, or arithmetic over symbols, is a dimension's name.
+fn value_info(data_type: DataType, name: &str, shape: &[Dim]) -> ValueInfoProto {
     let dim = |dim: &Dim| match dim.fixed() {
         Some(size) => Dimension {
             dim_value: Some(size as i64),

@@ -63,6 +63,13 @@ pub(crate) fn described(value: &ValueInfoProto) -> (i32, Vec<usize>) {
 pub(crate) fn run(bytes: &[u8], inputs: &Named) -> Named {
     let graph = read(bytes);
     let mut values = inputs.clone();
+    for input in &graph.input {
+        let wanted = input.r#type.as_ref().unwrap().tensor_type.as_ref().unwrap();
+        let tensor = values.get_mut(input.name.as_ref().unwrap()).unwrap();
+        if wanted.elem_type == Some(data_type_number(DataType::I64)) {
+            *tensor = wide(tensor);
+        }
+    }
     for weight in &graph.initializer {
         let shape: Vec<usize> = weight.dims.iter().map(|&size| size as usize).collect();
         let data_type = of_number(weight.data_type.unwrap());
@@ -86,6 +93,13 @@ pub(crate) fn run(bytes: &[u8], inputs: &Named) -> Named {
         outputs.insert(name, tensor);
     }
     outputs
+}
+
+/// Integers in 64 bits, as a file takes them.
+fn wide(tensor: &Tensor) -> Tensor {
+    let values = tensor.to_f64_vec();
+    let values: Vec<i64> = values.iter().map(|&value| value as i64).collect();
+    Tensor::from_i64(tensor.shape(), &values).unwrap()
 }
 
 /// ONNX's `bool` is u8 of 0 and 1 here.

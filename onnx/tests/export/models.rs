@@ -99,7 +99,7 @@ fn bert_says_what_transformers_does() {
     let graph = specialized(&model.built.graph, &sizes);
     let bytes = pollster::block_on(fewbit_onnx::export(&graph, &model.source)).unwrap();
     let onnx = read(&bytes);
-    assert_eq!(described(&onnx.input[0]), (6, shape.clone()), "i32 ids");
+    assert_eq!(described(&onnx.input[0]), (7, shape.clone()), "i64 ids");
     let mut inputs = Named::new();
     for input in &onnx.input {
         let name = input.name.clone().unwrap();

@@ -45,7 +45,7 @@ impl Exported {
     }
 }
 
-/// Every input of `graph` that is among the reference's, integers as i32, and what a user need not give.
+/// Every input of `graph` that is among the reference's, integers as i64, and what a user need not give.
 fn given(graph: &Graph, model: &OpenModel, reference: &Reference) -> Named {
     let mut given = Named::new();
     let ids = reference.inputs.get("input_ids");
@@ -66,7 +66,7 @@ fn given(graph: &Graph, model: &OpenModel, reference: &Reference) -> Named {
         let tensor = match (reference.inputs.get(name), default, ids) {
             (Some(tensor), ..) => as_wanted(tensor),
             (None, Some((_, fill)), Some(ids)) => {
-                Tensor::from_i32(ids.shape(), &vec![*fill; ids.elements()]).unwrap()
+                Tensor::from_i64(ids.shape(), &vec![i64::from(*fill); ids.elements()]).unwrap()
             }
             (None, None, Some(ids)) if name == "rows" => all_rows(ids.elements()),
             _ => continue,
@@ -80,17 +80,17 @@ fn as_wanted(tensor: &Tensor) -> Tensor {
     if tensor.data_type() == DataType::F32 {
         return tensor.clone();
     }
-    let values: Vec<i32> = tensor
-        .to_f64_vec()
-        .iter()
-        .map(|&value| value as i32)
-        .collect();
-    Tensor::from_i32(tensor.shape(), &values).unwrap()
+    Tensor::from_i64(tensor.shape(), &whole(tensor)).unwrap()
+}
+
+fn whole(tensor: &Tensor) -> Vec<i64> {
+    let values = tensor.to_f64_vec();
+    values.iter().map(|&value| value as i64).collect()
 }
 
 fn all_rows(count: usize) -> Tensor {
-    let rows: Vec<i32> = (0..count as i32).collect();
-    Tensor::from_i32(&[count], &rows).unwrap()
+    let rows: Vec<i64> = (0..count as i64).collect();
+    Tensor::from_i64(&[count], &rows).unwrap()
 }
 
 /// Holds the outputs that the files compute against the reference's.
@@ -151,8 +151,7 @@ fn decoded(
     computes: Computes<'_>,
 ) -> Tensor {
     let (batch, tokens) = (ids.shape()[0], ids.shape()[1]);
-    let ids = as_wanted(ids);
-    let ids = ids.as_i32().unwrap();
+    let ids = whole(ids);
     let mut cache = Named::new();
     for (_, name, value) in graph.states() {
         let (kind, layer) = name.split_once('.').unwrap();
@@ -170,7 +169,7 @@ fn decoded(
     let mut logits: Vec<Vec<f32>> = vec![Vec::new(); batch];
     let mut vocabulary = 0;
     for range in [0..first, first..tokens] {
-        let part: Vec<i32> = ids
+        let part: Vec<i64> = ids
             .chunks(tokens)
             .flat_map(|row| row[range.clone()].to_vec())
             .collect();
@@ -178,7 +177,7 @@ fn decoded(
         inputs.extend(cache.clone());
         inputs.insert(
             "input_ids".to_owned(),
-            Tensor::from_i32(&[batch, range.len()], &part).unwrap(),
+            Tensor::from_i64(&[batch, range.len()], &part).unwrap(),
         );
         inputs.insert("rows".to_owned(), all_rows(part.len()));
         let outputs = computes(&exported.model, &inputs);

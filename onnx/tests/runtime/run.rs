@@ -75,8 +75,9 @@ fn value(tensor: &Tensor) -> DynValue {
                 .unwrap()
                 .into_dyn()
         }
-        DataType::I32 => {
-            let values = tensor.as_i32().unwrap().to_vec();
+        DataType::I64 => {
+            let (values, _) = tensor.bytes().as_chunks();
+            let values: Vec<i64> = values.iter().map(|b| i64::from_le_bytes(*b)).collect();
             ort::value::Tensor::from_array((shape, values))
                 .unwrap()
                 .into_dyn()
