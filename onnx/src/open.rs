@@ -48,8 +48,8 @@ pub enum OpenError {
 ///
 /// A model of text (`input_ids` and what goes with them) whose output is `last_hidden_state` or `logits` is an encoder with the
 /// tasks of one; a decoder that takes its cache and gives it back is a causal model; an encoder beside a decoder without a cache is an encoder-decoder, which computes all tokens anew for each;
-/// all others run once from named tensors to named tensors. Integers of 64 bits become 32 where all constants fit: what
-/// goes in must fit too.
+/// all others run once from named tensors to named tensors. Integers of 64 bits become 32 where all fit whatever goes
+/// in; inputs of them become 32 in any case.
 ///
 /// # Errors
 /// None or several such files; what [`OnnxFile::open`] and [`OnnxFile::import`] say of one.

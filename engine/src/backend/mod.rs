@@ -125,6 +125,11 @@ pub trait Backend {
     /// decomposed before [`Backend::compile`] sees it.
     fn supports(&self, op: &Op, inputs: &[ElementType]) -> bool;
 
+    /// Whether integers of 64 bits keep all of them. Where they do not, a session compiles only what stays inside of 32.
+    fn keeps_64_bits(&self) -> bool {
+        true
+    }
+
     /// Makes room for a weight of `shape`.
     fn create_weight(
         &mut self,

@@ -15,6 +15,7 @@ mod infer;
 pub mod memory;
 pub mod op;
 pub mod pass;
+pub mod range;
 mod specialize;
 mod window;
 pub mod wire;

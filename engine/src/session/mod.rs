@@ -1,5 +1,6 @@
 //! A model on a device: one copy of the weights, few plans over it, the states, and what to do when the device is lost.
 
+mod integers;
 mod made;
 mod plans;
 mod states;
@@ -198,7 +199,10 @@ impl Session {
                 self.states.ids(),
             )
             .await?;
-        let results = self.backend.run(plan, inputs, outputs).await?;
+        if let Some(limit) = plan.limit {
+            limit.hold(inputs)?;
+        }
+        let results = self.backend.run(plan.id, inputs, outputs).await?;
         self.in_a_row = 0;
         Ok(results)
     }

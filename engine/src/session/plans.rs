@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::SessionError;
+use super::integers::Limit;
 use crate::backend::{Backend, PlanId, StateId, WeightId};
 use crate::graph::decompose::decompose;
 use crate::graph::pass::{fold_constants, fuse_elementwise, prune_inputs};
@@ -15,8 +16,15 @@ struct Cached {
     part: usize,
     bindings: Bindings,
     outputs: Vec<String>,
-    plan: PlanId,
+    plan: Plan,
     last_used: u64,
+}
+
+/// A compiled plan, and what it wants of inputs besides their shapes.
+#[derive(Clone, Copy)]
+pub(super) struct Plan {
+    pub(super) id: PlanId,
+    pub(super) limit: Option<Limit>,
 }
 
 #[derive(Default)]
@@ -29,7 +37,7 @@ pub(super) struct PlanCache {
 impl PlanCache {
     pub(super) fn clear(&mut self, backend: &mut dyn Backend) {
         for cached in self.plans.drain(..) {
-            backend.drop_plan(cached.plan);
+            backend.drop_plan(cached.plan.id);
         }
     }
 
@@ -42,7 +50,7 @@ impl PlanCache {
         outputs: &[&str],
         weights: &BTreeMap<String, WeightId>,
         states: &BTreeMap<String, StateId>,
-    ) -> Result<PlanId, SessionError> {
+    ) -> Result<Plan, SessionError> {
         self.clock += 1;
         let clock = self.clock;
         let found = self.plans.iter_mut().find(|cached| {
@@ -55,10 +63,15 @@ impl PlanCache {
         if self.plans.len() >= MAX_PLANS
             && let Some(oldest) = (0..self.plans.len()).min_by_key(|&i| self.plans[i].last_used)
         {
-            backend.drop_plan(self.plans.swap_remove(oldest).plan);
+            backend.drop_plan(self.plans.swap_remove(oldest).plan.id);
         }
         let prepared = prepare(backend, graph, bindings, outputs)?;
-        let plan = backend.compile(&prepared, weights, states).await?;
+        let limit = match backend.keeps_64_bits() {
+            true => None,
+            false => Limit::of(&prepared)?,
+        };
+        let id = backend.compile(&prepared, weights, states).await?;
+        let plan = Plan { id, limit };
         self.compilations += 1;
         self.plans.push(Cached {
             part,

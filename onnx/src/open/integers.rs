@@ -1,7 +1,9 @@
-//! Integers of 32 bits in the place of 64, which GPUs do not have: of a model's integers, ids, positions and sizes, none is larger.
+//! Integers of 32 bits in the place of 64, which GPUs do not have, where it can be shown that none is larger: ids that pick rows,
+//! counts of flags, sizes. Elsewhere they stay, and only inputs are of 32.
 
 use std::rc::Rc;
 
+use fewbit_engine::graph::range::beyond_32_bits;
 use fewbit_engine::graph::{Graph, GraphBuilder, GraphError, Op, Source, ValueId};
 use fewbit_engine::tensor::{DataType, ElementType, Tensor};
 
@@ -21,15 +23,20 @@ fn is_wide(element: ElementType) -> bool {
     )
 }
 
-/// Whether all constants of 64-bit integers fit in 32 bits, so that the graph may compute in them.
+/// Whether all integers of 64 bits, and all unsigned ones, fit in 32 with a sign whatever the inputs are, so that the graph may
+/// compute in them.
 fn may_narrow(graph: &Graph) -> bool {
     let limits = f64::from(i32::MIN)..=f64::from(i32::MAX);
-    graph.values.iter().all(|value| match &value.source {
-        Source::Constant(tensor) if is_wide(value.element) => {
-            tensor.to_f64_vec().iter().all(|x| limits.contains(x))
-        }
+    let fits = |tensor: &Tensor| tensor.to_f64_vec().iter().all(|x| limits.contains(x));
+    let all = graph.values.iter().all(|value| match &value.source {
+        Source::Constant(tensor) if is_wide(value.element) => fits(tensor),
+        Source::Node(..) => !matches!(
+            value.element,
+            ElementType::Plain(DataType::U32 | DataType::U64)
+        ),
         _ => true,
-    })
+    });
+    all && beyond_32_bits(graph, 1 << 31).is_none()
 }
 
 fn narrow(tensor: &Tensor) -> Result<Tensor, GraphError> {
@@ -139,7 +146,7 @@ impl<'a> Copy<'a> {
     }
 }
 
-/// The graph with 32-bit integers, if all constants fit; else only its inputs are.
+/// The graph with 32-bit integers, if all fit; else only its inputs are.
 pub(super) fn narrowed(graph: &Graph) -> Result<Graph, GraphError> {
     let mut copy = Copy::new(graph);
     for (name, id) in copy.finish()? {

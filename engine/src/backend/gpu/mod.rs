@@ -134,6 +134,10 @@ impl Backend for Gpu {
         }
     }
 
+    fn keeps_64_bits(&self) -> bool {
+        false
+    }
+
     fn create_weight(
         &mut self,
         name: &str,
