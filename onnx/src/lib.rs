@@ -2,13 +2,15 @@
 //!
 //! [`export()`] writes a [`Graph`](fewbit_engine::graph::Graph) and the weights it names as one ONNX model: the IR of version
 //! 10 (<https://onnx.ai/onnx/repo-docs/IR.html>), the operators of `ai.onnx` as of opset 21
-//! (<https://onnx.ai/onnx/operators/>). [`OnnxFile`] reads a model of opset 7 to 28 as a graph, [`import()`] one in memory.
+//! (<https://onnx.ai/onnx/operators/>). [`OnnxFile`] reads a model of opset 7 to 28 as a graph, [`import()`] one in memory; [`OnnxSession`] runs one whose shapes go by
+//! what is in its inputs.
 
 mod export;
 mod import;
 mod open;
 pub mod proto;
 mod rewrite;
+mod session;
 
 pub use export::{ExportError, ExternalData, OnExport, Prepared, export, prepare};
 pub use import::{
@@ -18,3 +20,4 @@ pub use import::{
 };
 pub use open::{OpenError, open, open_as_it_is};
 pub use rewrite::rewrite;
+pub use session::{MOST_VARIANTS, OnnxSession, RunError};

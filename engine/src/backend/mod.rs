@@ -146,6 +146,9 @@ pub trait Backend {
     /// Says that all bytes of a weight are written.
     fn finish_weight(&mut self, id: WeightId) -> Result<(), BackendError>;
 
+    /// Gives a weight's memory back, where the back end can; plans over it must be dropped first.
+    fn drop_weight(&mut self, _id: WeightId) {}
+
     /// A state of zeros that outlives runs.
     fn create_state(
         &mut self,

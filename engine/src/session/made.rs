@@ -7,24 +7,42 @@ use super::{SessionError, WeightSource};
 use crate::backend::cpu::reference::{self, View};
 use crate::format::{TensorEntry, read_tensor};
 use crate::graph::pass::{Rewriter, prune};
-use crate::graph::{Graph, GraphError, NodeId, Op, Source, Value, ValueId, fixed_shape};
+use crate::graph::{Graph, GraphError, Node, NodeId, Op, Source, Value, ValueId, fixed_shape};
 use crate::tensor::Tensor;
 
 /// A weight that the checkpoint has not, and what makes it.
 pub(super) struct Made {
     pub(super) name: String,
-    /// From weights alone to one output.
+    /// From weights alone to the output [`MADE`].
     graph: Graph,
 }
 
+const MADE: &str = "made";
+
+/// Which weights a graph may have made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum May {
+    /// All that are worth it.
+    All,
+    /// Those that there are, and matrices the other way round: of a graph that goes again, what its own numbers make of weights
+    /// would stay.
+    Turned,
+}
+
 impl Made {
+    /// The names of the checkpoint's weights that it is made of.
+    pub(super) fn weights(&self) -> impl Iterator<Item = &str> {
+        self.graph.weights().map(|(_, name, _)| name)
+    }
+
     /// The checkpoint's weights that it is made of.
     pub(super) fn entries<'a>(
         &self,
         source: &'a WeightSource,
     ) -> Result<Vec<&'a TensorEntry>, SessionError> {
-        let names = self.graph.weights().map(|(_, name, _)| name);
-        names.map(|name| Ok(source.checkpoint.get(name)?)).collect()
+        self.weights()
+            .map(|name| Ok(source.checkpoint.get(name)?))
+            .collect()
     }
 
     /// Reads what it is made of, and makes it by the scalar reference.
@@ -48,12 +66,12 @@ impl Made {
         let made = reference::evaluate_graph(&self.graph, &given);
         let mut made = made.map_err(|error| failed(error.to_string()))?;
         let missing = || failed("nothing was made".to_owned()).into();
-        made.outputs.remove(&self.name).ok_or_else(missing)
+        made.outputs.remove(MADE).ok_or_else(missing)
     }
 }
 
-/// The graph with such weights in the place of what makes them, and these; their names begin with `prefix`.
-pub(super) fn extract(graph: &Graph, prefix: &str) -> Result<(Graph, Vec<Made>), GraphError> {
+/// The graph with such weights in the place of what makes them. Those that are not among `made` yet are put there.
+pub(super) fn extract(graph: &Graph, made: &mut Vec<Made>, may: May) -> Result<Graph, GraphError> {
     let derived = derived(graph);
     let mut asked = vec![false; graph.values.len()];
     for (_, id) in &graph.outputs {
@@ -68,7 +86,6 @@ pub(super) fn extract(graph: &Graph, prefix: &str) -> Result<(Graph, Vec<Made>),
             asked[id.index()] = true;
         }
     }
-    let mut made = Vec::new();
     let mut rewriter = Rewriter::new(graph)?;
     for node in &graph.nodes {
         let id = node.outputs[0];
@@ -77,20 +94,50 @@ pub(super) fn extract(graph: &Graph, prefix: &str) -> Result<(Graph, Vec<Made>),
             rewriter.copy(node)?;
             continue;
         }
-        let name = format!("{prefix}{}", id.0);
-        let alone = alone(graph, id, &name);
+        let alone = alone(graph, id);
         // A back end reads a weight in another type or grouping by itself.
         let trivial = |op: &Op| matches!(op, Op::Cast { .. } | Op::Reshape { .. });
-        if alone.nodes.iter().all(|node| trivial(&node.op)) {
+        let turned = |op: &Op| trivial(op) || matches!(op, Op::Transpose { .. });
+        let all = |of: &dyn Fn(&Op) -> bool| alone.nodes.iter().all(|node| of(&node.op));
+        let known = made.iter().find(|made| same(&made.graph, &alone));
+        if all(&trivial) || (known.is_none() && may == May::Turned && !all(&turned)) {
             rewriter.copy(node)?;
             continue;
         }
-        let shape = value.fixed_shape()?;
+        let name = match known {
+            Some(known) => known.name.clone(),
+            None => format!("made:{}", made.len()),
+        };
+        let (new, shape) = (known.is_none(), value.fixed_shape()?);
         let weight = rewriter.builder().weight(&name, value.element, &shape)?;
         rewriter.replace(id, weight);
-        made.push(Made { name, graph: alone });
+        if new {
+            made.push(Made { name, graph: alone });
+        }
     }
-    Ok((prune(&rewriter.finish()?), made))
+    Ok(prune(&rewriter.finish()?))
+}
+
+/// Whether two graphs make the same of the same weights.
+fn same(a: &Graph, b: &Graph) -> bool {
+    let source = |a: &Source, b: &Source| match (a, b) {
+        (Source::Weight(a), Source::Weight(b)) => a == b,
+        (Source::Constant(a), Source::Constant(b)) => {
+            a.data_type() == b.data_type() && a.shape() == b.shape() && a.bytes() == b.bytes()
+        }
+        (Source::Node(a, x), Source::Node(b, y)) => (a, x) == (b, y),
+        _ => false,
+    };
+    let value = |(a, b): (&Value, &Value)| {
+        a.element == b.element && a.shape == b.shape && source(&a.source, &b.source)
+    };
+    let node =
+        |(a, b): (&Node, &Node)| a.op == b.op && a.inputs == b.inputs && a.outputs == b.outputs;
+    a.values.len() == b.values.len()
+        && a.nodes.len() == b.nodes.len()
+        && a.outputs == b.outputs
+        && a.values.iter().zip(&b.values).all(value)
+        && a.nodes.iter().zip(&b.nodes).all(node)
 }
 
 /// Which values depend on weights and constants alone, by nodes that do not make much out of little.
@@ -133,8 +180,8 @@ fn elements(graph: &Graph, id: ValueId) -> Option<usize> {
     Some(fixed_shape(&graph.value(id).shape)?.iter().product())
 }
 
-/// What makes `root`, as a graph of its own whose output is called `name`.
-fn alone(graph: &Graph, root: ValueId, name: &str) -> Graph {
+/// What makes `root`, as a graph of its own.
+fn alone(graph: &Graph, root: ValueId) -> Graph {
     let mut needed = vec![false; graph.values.len()];
     needed[root.index()] = true;
     let mut out = Graph::default();
@@ -150,7 +197,7 @@ fn alone(graph: &Graph, root: ValueId, name: &str) -> Graph {
         let made = &mut out.values[node.outputs[0].index()];
         made.source = Source::Node(NodeId(number as u32), 0);
     }
-    out.outputs = vec![(name.to_owned(), root)];
+    out.outputs = vec![(MADE.to_owned(), root)];
     prune(&out)
 }
 
@@ -183,7 +230,8 @@ mod tests {
 
     #[test]
     fn what_depends_on_weights_alone_is_made_once() {
-        let (changed, made) = extract(&graph(), "made:").unwrap();
+        let mut made = Vec::new();
+        let changed = extract(&graph(), &mut made, May::All).unwrap();
         assert_eq!(made.len(), 1);
         let names: Vec<&str> = changed.weights().map(|(_, name, _)| name).collect();
         assert!(names.contains(&"w") && names.contains(&"bias"), "{names:?}");
@@ -219,6 +267,28 @@ mod tests {
     }
 
     #[test]
+    fn a_second_graph_has_what_the_first_had_made() {
+        let mut made = Vec::new();
+        extract(&graph(), &mut made, May::All).unwrap();
+        let again = extract(&graph(), &mut made, May::Turned).unwrap();
+        assert_eq!(made.len(), 1);
+        let mut names = again.weights().map(|(_, name, _)| name);
+        assert!(names.any(|name| name == made[0].name));
+
+        // What a graph's own numbers make of a weight stays in it.
+        let mut b = GraphBuilder::new();
+        let w = b.weight("w", ElementType::F32, &[2, 3]).unwrap();
+        let two = b.number(2.0).unwrap();
+        let twice = b.mul(w, two).unwrap();
+        b.output("y", twice).unwrap();
+        let scaled = b.finish();
+        let kept = extract(&scaled, &mut made, May::Turned).unwrap();
+        assert_eq!((kept.nodes.len(), made.len()), (1, 1));
+        extract(&scaled, &mut made, May::All).unwrap();
+        assert_eq!(made.len(), 2);
+    }
+
+    #[test]
     fn what_grows_or_has_symbols_is_left_to_the_back_end() {
         let mut b = GraphBuilder::new();
         let row = b.weight("row", ElementType::F32, &[1, 3]).unwrap();
@@ -231,7 +301,8 @@ mod tests {
             .unwrap();
         b.output("some", some).unwrap();
         let graph = b.finish();
-        let (changed, made) = extract(&graph, "made:").unwrap();
+        let mut made = Vec::new();
+        let changed = extract(&graph, &mut made, May::All).unwrap();
         assert!(made.is_empty());
         assert_eq!(changed.nodes.len(), graph.nodes.len());
     }

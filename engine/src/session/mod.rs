@@ -15,10 +15,10 @@ use crate::graph::{Bindings, Graph, GraphError};
 use crate::source::{ByteSource, SourceError};
 use crate::tensor::{Tensor, TensorError};
 
-use made::Made;
+use made::{Made, May};
 use plans::PlanCache;
 use states::States;
-use upload::Weights;
+use upload::{Weights, upload};
 
 /// A device that fails this often within one call will not get better.
 const MAX_RECOVERIES: usize = 3;
@@ -83,6 +83,8 @@ pub struct Session {
     backend: Box<dyn Backend>,
     source: WeightSource,
     parts: Vec<Graph>,
+    /// The numbers of parts that were dropped, whose graphs are empty.
+    free: Vec<usize>,
     /// What the parts name and the checkpoint has not.
     made: Vec<Made>,
     weights: Weights,
@@ -111,20 +113,29 @@ impl Session {
         on_upload: OnUpload<'_>,
     ) -> Result<Session, SessionError> {
         let (mut changed, mut made) = (Vec::new(), Vec::new());
-        for (number, graph) in parts.iter().enumerate() {
-            let (graph, more) = made::extract(graph, &format!("made:{number}."))?;
-            changed.push(graph);
-            made.extend(more);
+        for graph in &parts {
+            changed.push(made::extract(graph, &mut made, May::All)?);
         }
         let parts = changed;
         let mut backend = device.open().await?;
-        let weights = upload::upload(backend.as_mut(), &parts, &made, &source, on_upload).await?;
+        let mut weights = Weights::default();
+        let all = parts.iter();
+        let uploaded = upload(
+            backend.as_mut(),
+            all,
+            &made,
+            &source,
+            &mut weights,
+            on_upload,
+        );
+        uploaded.await?;
         Ok(Session {
             device,
             backend,
             source,
             states: States::new(&parts),
             parts,
+            free: Vec::new(),
             made,
             weights,
             plans: PlanCache::default(),
@@ -144,6 +155,84 @@ impl Session {
     /// The graph, or the first of several.
     pub fn graph(&self) -> &Graph {
         &self.parts[0]
+    }
+
+    /// The graph of a part.
+    ///
+    /// # Errors
+    /// [`SessionError::UnknownPart`]
+    pub fn part(&self, part: usize) -> Result<&Graph, SessionError> {
+        let graph = self.parts.get(part).filter(|_| !self.free.contains(&part));
+        graph.ok_or(SessionError::UnknownPart(part))
+    }
+
+    /// Adds a graph over the weights that there are; those of it that are not yet are uploaded from `source`. Its number for
+    /// [`Session::run_part`], which may be that of one that was dropped.
+    ///
+    /// A weight of a name is the same weight in all parts.
+    ///
+    /// # Errors
+    /// A weight that `source` has not or that cannot be read.
+    pub async fn add_part(
+        &mut self,
+        graph: Graph,
+        source: &WeightSource,
+    ) -> Result<usize, SessionError> {
+        let graph = made::extract(&graph, &mut self.made, May::Turned)?;
+        self.learn(&graph, source)?;
+        let backend = self.backend.as_mut();
+        if self.weights.drop_too_narrow(backend, &graph) {
+            self.plans.clear(backend);
+        }
+        // Of all parts: what was dropped just now is theirs too.
+        let all = self.parts.iter().chain([&graph]);
+        let mut go_on = |_| ControlFlow::Continue(());
+        let (made, source) = (&self.made, &self.source);
+        upload(backend, all, made, source, &mut self.weights, &mut go_on).await?;
+        let part = self.free.pop().unwrap_or(self.parts.len());
+        self.states.set_part(part, &graph);
+        match self.parts.get_mut(part) {
+            Some(place) => *place = graph,
+            None => self.parts.push(graph),
+        }
+        Ok(part)
+    }
+
+    /// Drops a part and its plans. Weights stay, as another part may name them.
+    pub fn drop_part(&mut self, part: usize) {
+        self.plans.drop_part(self.backend.as_mut(), part);
+        if let Some(place) = self.parts.get_mut(part)
+            && !self.free.contains(&part)
+        {
+            *place = Graph::default();
+            self.free.push(part);
+        }
+    }
+
+    /// Where the weights of `graph` are that no part named before, and those that are made of.
+    fn learn(&mut self, graph: &Graph, from: &WeightSource) -> Result<(), SessionError> {
+        let made = self.made.iter().flat_map(Made::weights);
+        let named = graph.weights().map(|(_, name, _)| name).chain(made);
+        let known = &mut self.source;
+        for name in named {
+            if known.checkpoint.tensors.contains_key(name)
+                || self.made.iter().any(|made| made.name == name)
+            {
+                continue;
+            }
+            let mut entry = from.checkpoint.get(name)?.clone();
+            let file = &from.files[entry.file];
+            let mut own = known.files.iter();
+            entry.file = match own.position(|own| Rc::ptr_eq(own, file)) {
+                Some(file) => file,
+                None => {
+                    known.files.push(file.clone());
+                    known.files.len() - 1
+                }
+            };
+            known.checkpoint.tensors.insert(name.to_owned(), entry);
+        }
+        Ok(())
     }
 
     /// How often a lost device was replaced.
@@ -182,10 +271,8 @@ impl Session {
         inputs: &[(&str, &Tensor)],
         outputs: &[&str],
     ) -> Result<Vec<Tensor>, SessionError> {
-        let graph = self
-            .parts
-            .get(part)
-            .ok_or(SessionError::UnknownPart(part))?;
+        let graph = self.parts.get(part).filter(|_| !self.free.contains(&part));
+        let graph = graph.ok_or(SessionError::UnknownPart(part))?;
         self.states
             .fit(self.backend.as_mut(), part, bindings, &mut self.plans)?;
         let plan = self
@@ -218,9 +305,12 @@ impl Session {
             self.states = States::new(&self.parts);
             let mut backend = self.device.open().await?;
             let mut go_on = |_| ControlFlow::Continue(());
-            let (parts, made) = (&self.parts, &self.made);
-            match upload::upload(backend.as_mut(), parts, made, &self.source, &mut go_on).await {
-                Ok(weights) => {
+            let (parts, made) = (self.parts.iter(), &self.made);
+            let mut weights = Weights::default();
+            let source = &self.source;
+            let backend_of = backend.as_mut();
+            match upload(backend_of, parts, made, source, &mut weights, &mut go_on).await {
+                Ok(()) => {
                     self.backend = backend;
                     self.weights = weights;
                     self.recoveries += 1;

@@ -41,6 +41,16 @@ impl PlanCache {
         }
     }
 
+    /// Drops the plans of a part.
+    pub(super) fn drop_part(&mut self, backend: &mut dyn Backend, part: usize) {
+        self.plans.retain(|cached| {
+            if cached.part == part {
+                backend.drop_plan(cached.plan.id);
+            }
+            cached.part != part
+        });
+    }
+
     /// The plan of a part, by its number and graph, for these bindings and outputs; compiled if it is not there.
     pub(super) async fn get(
         &mut self,

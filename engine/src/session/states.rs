@@ -33,6 +33,14 @@ impl States {
         }
     }
 
+    /// Says which states a part has, of a new number or one that is free again.
+    pub(super) fn set_part(&mut self, part: usize, graph: &Graph) {
+        if self.templates.len() <= part {
+            self.templates.resize_with(part + 1, Vec::new);
+        }
+        self.templates[part] = templates(graph);
+    }
+
     pub(super) fn ids(&self) -> &BTreeMap<String, StateId> {
         &self.ids
     }

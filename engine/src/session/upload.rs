@@ -12,31 +12,68 @@ use crate::graph::{Graph, Op, ValueId};
 /// What is in memory of a file at a time. Smaller than the design's 32 MiB: wasm memory never shrinks.
 const CHUNK_BYTES: usize = 4 << 20;
 
+/// The weights that a back end has, by name.
+#[derive(Default)]
 pub(super) struct Weights {
     pub(super) ids: BTreeMap<String, WeightId>,
+    uses: BTreeMap<String, WeightUse>,
 }
 
-/// Uploads every weight that one of `parts` names, once and in the order of the files so that reading is sequential;
-/// then those that are `made`, one by one.
+impl Weights {
+    /// Gives back those that are there for less than `parts` do with them, which [`upload`] then brings again: plans over
+    /// them must be dropped first. Whether there were any.
+    pub(super) fn drop_too_narrow(&mut self, backend: &mut dyn Backend, part: &Graph) -> bool {
+        let mut wanted: BTreeMap<&str, WeightUse> = BTreeMap::new();
+        for (id, name, _) in part.weights() {
+            let known = self.uses.get(name).copied().unwrap_or_default();
+            note(part, id, wanted.entry(name).or_insert(known));
+        }
+        let mut dropped = false;
+        for (name, usage) in wanted {
+            if let Some(own) = self.uses.get_mut(name)
+                && *own != usage
+            {
+                *own = usage;
+                if let Some(id) = self.ids.remove(name) {
+                    backend.drop_weight(id);
+                    dropped = true;
+                }
+            }
+        }
+        dropped
+    }
+}
+
+/// Uploads every weight that one of `parts` names and that is not in `weights`, once and in the order of the files so that
+/// reading is sequential; then those that are `made`, one by one.
 pub(super) async fn upload(
     backend: &mut dyn Backend,
-    parts: &[Graph],
+    parts: impl Iterator<Item = &Graph>,
     made: &[Made],
     source: &WeightSource,
+    weights: &mut Weights,
     on_upload: OnUpload<'_>,
-) -> Result<Weights, SessionError> {
+) -> Result<(), SessionError> {
     // The graph may group a weight's elements in another shape than the file.
     let mut wanted: BTreeMap<&str, (WeightUse, Vec<usize>)> = BTreeMap::new();
     for graph in parts {
         for (id, name, value) in graph.weights() {
-            let (usage, shape) = wanted.entry(name).or_default();
+            if weights.ids.contains_key(name) {
+                continue;
+            }
+            let (usage, shape) = wanted.entry(name).or_insert_with(|| {
+                let before = weights.uses.get(name).copied();
+                (before.unwrap_or_default(), Vec::new())
+            });
             *shape = value.fixed_shape()?;
             note(graph, id, usage);
         }
     }
     let mut making: Vec<(&Made, WeightUse, u64)> = Vec::new();
     for weight in made {
-        let (usage, _) = wanted.remove(weight.name.as_str()).unwrap_or_default();
+        let Some((usage, _)) = wanted.remove(weight.name.as_str()) else {
+            continue;
+        };
         let entries = weight.entries(source)?;
         let bytes = entries.iter().map(|entry| entry.bytes).sum();
         making.push((weight, usage, bytes));
@@ -49,7 +86,6 @@ pub(super) async fn upload(
     let plain: u64 = order.iter().map(|(entry, ..)| entry.bytes).sum();
     let total = plain + making.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
     let mut done = 0;
-    let mut ids = BTreeMap::new();
     let mut buffer = Vec::new();
     for (entry, usage, shape) in order {
         let id = backend.create_weight(&entry.name, entry.element, &shape, usage)?;
@@ -67,7 +103,8 @@ pub(super) async fn upload(
             }
         }
         backend.finish_weight(id)?;
-        ids.insert(entry.name.clone(), id);
+        weights.uses.insert(entry.name.clone(), usage);
+        weights.ids.insert(entry.name.clone(), id);
     }
     for (weight, usage, bytes) in making {
         let tensor = weight.make(source).await?;
@@ -77,13 +114,14 @@ pub(super) async fn upload(
             backend.write_weight(id, (number * CHUNK_BYTES) as u64, chunk)?;
         }
         backend.finish_weight(id)?;
-        ids.insert(weight.name.clone(), id);
+        weights.uses.insert(weight.name.clone(), usage);
+        weights.ids.insert(weight.name.clone(), id);
         done += bytes;
         if let ControlFlow::Break(()) = on_upload(UploadProgress { done, total }) {
             return Err(SessionError::Aborted);
         }
     }
-    Ok(Weights { ids })
+    Ok(())
 }
 
 /// Adds to `usage` what a graph does with a weight.

@@ -11,6 +11,7 @@ use fewbit_engine::tensor::{DataType, Tensor};
 
 use super::blocks::Quantization;
 use super::error::{Refusal, unsupported};
+use super::identity;
 use super::model::Stored;
 use super::place::TensorSource;
 use super::symbolic::{self, Expressions};
@@ -121,6 +122,15 @@ impl Context {
         };
         self.known_weights.insert(name.to_owned(), tensor);
         self.weight(name, stored, data_type)
+    }
+
+    /// A weight by its name, a constant by its elements.
+    pub(crate) fn called(&self, x: Value) -> String {
+        if let Some(name) = self.weights.get(&x.id) {
+            return name.clone();
+        }
+        let constant = self.builder.constant_of(x.id);
+        constant.map_or(String::new(), |tensor| identity::of_constant(&tensor))
     }
 
     /// Where the bytes of a weight or a constant are; `None` for what is computed in a run.

@@ -51,6 +51,15 @@ pub(super) fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().filter_map(|a| a.g.as_ref())
 }
 
+/// Every body below a graph, in the order in which the file has them.
+pub(super) fn numbered(graph: &GraphProto, numbers: &mut BTreeMap<*const GraphProto, usize>) {
+    for body in graph.node.iter().flat_map(bodies) {
+        let next = numbers.len();
+        numbers.insert(std::ptr::from_ref(body), next);
+        numbered(body, numbers);
+    }
+}
+
 fn body<'a>(proto: &'a NodeProto, node: &Node<'_>, name: &str) -> Result<&'a GraphProto, Refusal> {
     node.ignore(&[name]);
     let named = |a: &&AttributeProto| a.name.as_deref() == Some(name);
@@ -139,7 +148,9 @@ impl<'a> Importer<'a> {
             }
             return Ok(());
         }
-        let prefix = format!("body.{}.", self.bodies.len());
+        let number = self.body_numbers.get(&std::ptr::from_ref(graph));
+        let number = number.copied().unwrap_or_default();
+        let prefix = format!("body.{number}.");
         let outer = std::mem::replace(&mut self.prefix, prefix);
         let read = self.initializers(graph);
         self.prefix = outer;

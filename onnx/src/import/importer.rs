@@ -33,6 +33,8 @@ pub(super) struct Importer<'a> {
     pub(super) scopes: Vec<BTreeMap<&'a str, Option<Value>>>,
     /// The bodies whose initializers are read.
     pub(super) bodies: Vec<(&'a GraphProto, Vec<(&'a str, Value)>)>,
+    /// The bodies by their places in memory: a weight of one is called alike whichever bodies are taken.
+    pub(super) body_numbers: BTreeMap<*const GraphProto, usize>,
     /// What stands before the names of a body's weights.
     pub(super) prefix: String,
     pub(super) left_to_write: usize,
@@ -58,6 +60,7 @@ impl<'a> Importer<'a> {
             decoder: None,
             scopes: Vec::new(),
             bodies: Vec::new(),
+            body_numbers: BTreeMap::new(),
             prefix: String::new(),
             left_to_write: control::MOST_WRITTEN_OUT,
         }
@@ -68,6 +71,7 @@ impl<'a> Importer<'a> {
         graph: &'a GraphProto,
         entries: &[(&'static Entry, i64)],
     ) -> Result<(), Stop> {
+        control::numbered(graph, &mut self.body_numbers);
         self.initializers(graph)?;
         self.inputs(graph)?;
         for (at, (node, (entry, opset))) in graph.node.iter().zip(entries).enumerate() {

@@ -12,6 +12,7 @@ mod context;
 mod control;
 mod decoder;
 mod error;
+pub(crate) mod identity;
 mod importer;
 mod interface;
 mod known;

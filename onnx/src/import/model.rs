@@ -149,6 +149,14 @@ impl OnnxFile {
         &self,
         inputs: &BTreeMap<String, Tensor>,
     ) -> Result<Imported, ImportError> {
+        Ok(self.import_with(inputs).await?.0)
+    }
+
+    /// The same, and what of the inputs was put in.
+    pub(crate) async fn import_with(
+        &self,
+        inputs: &BTreeMap<String, Tensor>,
+    ) -> Result<(Imported, ImportOptions), ImportError> {
         let mut options = ImportOptions::default();
         loop {
             let error = match self.import(&options).await {
@@ -158,10 +166,10 @@ impl OnnxFile {
                     let symbols = imported.graph.symbols();
                     sizes.retain(|name, _| symbols.contains(name));
                     if imported.graph.specialize(&sizes).is_ok() {
-                        return Ok(imported);
+                        return Ok((imported, options));
                     }
                     options.sizes.extend(sizes);
-                    return self.import(&options).await;
+                    return Ok((self.import(&options).await?, options));
                 }
                 Err(error) => error,
             };
@@ -188,7 +196,7 @@ impl OnnxFile {
     }
 
     /// What the inputs' shapes say of the symbols in their declarations.
-    fn sizes_of(&self, inputs: &BTreeMap<String, Tensor>) -> Bindings {
+    pub(crate) fn sizes_of(&self, inputs: &BTreeMap<String, Tensor>) -> Bindings {
         let mut sizes = Bindings::new();
         for input in &self.graph.input {
             let name = input.name.as_deref().unwrap_or_default();

@@ -10,6 +10,7 @@ use fewbit_engine::tensor::DataType;
 
 use super::pattern::View;
 use crate::import::bytes::{ByteMatrix, Factors};
+use crate::import::identity;
 use crate::import::model::Stored;
 
 /// A stored matrix whose bytes are `scale · (code − zero)`.
@@ -225,7 +226,7 @@ fn weight(
         zero,
         signed: view.element(matrix.codes) == DataType::I8.into(),
     };
-    let part = |id: Option<ValueId>| id.map_or("-".to_owned(), |id| id.0.to_string());
+    let part = |id: Option<ValueId>| id.map_or(String::new(), |id| called(view, id));
     let name = format!(
         "bytes:{codes}:{}:{}:{turned}",
         part(matrix.scale),
@@ -264,17 +265,31 @@ fn factors(
     if !fits {
         return None;
     }
-    // Reshaping moves no element.
+    let own = unshaped(view, id);
+    match view.source(own) {
+        Source::Weight(name) => stored.get(name).cloned().map(Factors::Each),
+        Source::Constant(tensor) => Some(Factors::Each(Stored::in_memory(tensor.clone()))),
+        _ => None,
+    }
+}
+
+/// What a value is but for its shape: reshaping moves no element.
+fn unshaped(view: &View<'_>, id: ValueId) -> ValueId {
     let mut own = id;
     while let Some(node) = view.node(own)
         && matches!(node.op, Op::Reshape { .. })
     {
         own = node.inputs[0];
     }
-    match view.source(own) {
-        Source::Weight(name) => stored.get(name).cloned().map(Factors::Each),
-        Source::Constant(tensor) => Some(Factors::Each(Stored::in_memory(tensor.clone()))),
-        _ => None,
+    own
+}
+
+/// A factor by what is stored of it.
+fn called(view: &View<'_>, id: ValueId) -> String {
+    match view.source(unshaped(view, id)) {
+        Source::Weight(name) => name.clone(),
+        Source::Constant(tensor) => identity::of_constant(tensor),
+        _ => String::new(),
     }
 }
 

@@ -9,5 +9,6 @@ mod hostile;
 mod microsoft;
 mod operators;
 mod refusals;
+mod sessions;
 mod symbols;
 mod weights;

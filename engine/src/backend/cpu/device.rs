@@ -140,6 +140,10 @@ impl Backend for CpuBackend {
         }
     }
 
+    fn drop_weight(&mut self, id: WeightId) {
+        self.weights.remove(id.0);
+    }
+
     fn create_state(
         &mut self,
         data_type: DataType,

@@ -173,6 +173,10 @@ impl Backend for Gpu {
         self.weights.get_mut(id.0)?.finish(&self.opened)
     }
 
+    fn drop_weight(&mut self, id: WeightId) {
+        self.weights.remove(id.0);
+    }
+
     fn create_state(
         &mut self,
         data_type: DataType,

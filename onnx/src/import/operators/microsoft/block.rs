@@ -38,7 +38,19 @@ fn weight(
         scales: stored(cx, scales)?,
         zeros: zeros.map(|zeros| stored(cx, zeros)).transpose()?,
     };
-    let name = format!("quantized:{}", cx.quantized.len());
+    let called = |x: Option<Value>| x.map_or(String::new(), |x| cx.called(x));
+    let Quantization {
+        rows,
+        k,
+        bits,
+        size,
+    } = of;
+    let name = format!(
+        "quantized:{rows}x{k}:{bits}:{size}:{}:{}:{}",
+        called(Some(codes)),
+        called(Some(scales)),
+        called(zeros)
+    );
     let made = repacked(of, parts, &name)?;
     // In f32 is what it decodes to.
     let made = cx.weight(&name, made, DataType::F32)?;
