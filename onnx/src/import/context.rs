@@ -93,6 +93,11 @@ impl Context {
         self.counted.contains(&x.id)
     }
 
+    /// Whether a size is the number of tokens before a run, as a decoder counts them that knows its cache by its length.
+    pub(crate) fn is_before(&self, size: &Dim) -> bool {
+        self.position.is_some() && size.clone() + Dim::symbol("tokens") == Dim::symbol("capacity")
+    }
+
     /// A tensor as a constant; `bool` becomes u8 of 0 and 1.
     pub(crate) fn constant(&mut self, tensor: Tensor) -> Made {
         let data_type = tensor.data_type();

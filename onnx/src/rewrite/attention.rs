@@ -5,8 +5,9 @@
 use fewbit_engine::graph::op::{Attention, Binary, Compare};
 use fewbit_engine::graph::pass::Rewriter;
 use fewbit_engine::graph::{Dim, GraphError, Node, Op, ValueId};
+use fewbit_engine::tensor::DataType;
 
-use super::pattern::View;
+use super::pattern::{View, replace, wide};
 
 /// `[batch, tokens, heads, size]` as `[batch, heads, tokens, size]` and back.
 const BY_HEAD: [usize; 4] = [0, 2, 1, 3];
@@ -14,8 +15,16 @@ const LAST_TWO: [usize; 4] = [0, 1, 3, 2];
 /// Both at once.
 const KEYS: [usize; 4] = [0, 2, 3, 1];
 
-/// Scores that are below this count nothing, whatever else is added.
+/// Scores that are below this count nothing, whatever else is added; in halves, next to their least number.
 const NEVER: f64 = -1e30;
+const NEVER_HALF: f64 = -6e4;
+
+fn never(view: &View<'_>, scores: ValueId) -> f64 {
+    match view.element(view.through_casts(scores)).plain() {
+        Some(DataType::F16) => NEVER_HALF,
+        _ => NEVER,
+    }
+}
 
 /// What is added to the scores.
 #[derive(Clone, Copy)]
@@ -51,17 +60,17 @@ pub(super) fn rewrite(
         return Ok(false);
     };
     let q = match view.transposed(found.q, &BY_HEAD) {
-        Some(q) => rewriter.get(q)?,
+        Some(q) => wide(rewriter, q)?,
         None => {
-            let q = rewriter.get(found.q)?;
+            let q = wide(rewriter, found.q)?;
             rewriter.builder().transpose(q, &BY_HEAD)?
         }
     };
     let k = keys(view, found.keys, rewriter)?;
-    let v = rewriter.get(unrepeated(view, found.v).unwrap_or(found.v))?;
+    let v = wide(rewriter, unrepeated(view, found.v).unwrap_or(found.v))?;
     let bias = match found.mask {
         None => None,
-        Some(Mask::Added(mask)) => Some(rewriter.get(mask)?),
+        Some(Mask::Added(mask)) => Some(wide(rewriter, mask)?),
         Some(Mask::Where {
             condition,
             number,
@@ -86,7 +95,7 @@ pub(super) fn rewrite(
     });
     // What does not fit the composite, as keys of other heads or a mask of another shape, is left as it is.
     match rewriter.builder().op(attention, &inputs) {
-        Ok(y) => rewriter.replace(node.outputs[0], y),
+        Ok(y) => replace(view, node.outputs[0], y, rewriter)?,
         Err(_) => return Ok(false),
     }
     Ok(true)
@@ -97,16 +106,18 @@ fn find(view: &View<'_>, product: ValueId) -> Option<Found> {
     let &[weights, v] = node.inputs.as_slice() else {
         return None;
     };
-    let weights = or_zero(view, weights).unwrap_or(weights);
+    // Of halves, scores are often widened for the softmax.
+    let weights = view.through_casts(weights);
+    let weights = view.through_casts(or_zero(view, weights).unwrap_or(weights));
     let softmax = view.node(weights)?;
-    let full = view.shape(weights).len() == 4 && view.is_f32(weights);
+    let full = view.shape(weights).len() == 4 && view.is_float(weights);
     if softmax.op != (Op::Softmax { axis: 3 }) || !full {
         return None;
     }
-    let (scores, mask) = masked(view, softmax.inputs[0]);
-    let (mut scale, mut scores) = (1.0, scores);
+    let (scores, mask) = masked(view, view.through_casts(softmax.inputs[0]));
+    let (mut scale, mut scores) = (1.0, view.through_casts(scores));
     if let Some((x, by)) = factor(view, scores) {
-        (scale, scores) = (by, x);
+        (scale, scores) = (by, view.through_casts(x));
     }
     let node = view.node(scores).filter(|node| node.op == Op::Matmul)?;
     let (mut q, mut keys) = (node.inputs[0], node.inputs[1]);
@@ -148,11 +159,12 @@ fn factor(view: &View<'_>, id: ValueId) -> Option<(ValueId, f64)> {
 /// Scores without their mask, and the mask.
 fn masked(view: &View<'_>, scores: ValueId) -> (ValueId, Option<Mask>) {
     let is_scores = |id: ValueId| {
-        let inner = factor(view, id).map_or(id, |(x, _)| x);
+        let id = view.through_casts(id);
+        let inner = factor(view, id).map_or(id, |(x, _)| view.through_casts(x));
         view.node(inner).is_some_and(|node| node.op == Op::Matmul)
     };
     for [x, mask] in view.either(scores, Binary::Add) {
-        if is_scores(x) && view.is_f32(mask) {
+        if is_scores(x) && view.is_float(mask) {
             return (x, Some(Mask::Added(mask)));
         }
     }
@@ -161,14 +173,18 @@ fn masked(view: &View<'_>, scores: ValueId) -> (ValueId, Option<Mask>) {
     };
     let [condition, a, b] = [node.inputs[0], node.inputs[1], node.inputs[2]];
     for (x, number, is_true) in [(b, a, true), (a, b, false)] {
-        if let Some(number) = view.number(number).filter(|&number| number <= NEVER)
+        if let Some(number) = view.number(number).filter(|&by| by <= never(view, x))
             && is_scores(x)
             && view.shape(x) == view.shape(scores)
         {
             let mask = Mask::Where {
                 condition,
-                // An infinity less itself is NaN in rows without any key.
-                number: number.max(f64::from(f32::MIN)),
+                // An infinity less itself is NaN in rows without any key; and what is added to the scores of such a row must
+                // leave them alike, as halves' least number does not in f32.
+                number: match number <= NEVER {
+                    true => number.max(f64::from(f32::MIN)),
+                    false => f64::from(f32::MIN),
+                },
                 is_true,
             };
             return (x, Some(mask));
@@ -184,13 +200,13 @@ fn keys(
     rewriter: &mut Rewriter<'_>,
 ) -> Result<ValueId, GraphError> {
     if let Some(k) = view.transposed(turned, &LAST_TWO) {
-        return rewriter.get(unrepeated(view, k).unwrap_or(k));
+        return wide(rewriter, unrepeated(view, k).unwrap_or(k));
     }
     let (from, permutation) = match view.transposed(turned, &KEYS) {
         Some(k) => (k, BY_HEAD),
         None => (turned, LAST_TWO),
     };
-    let from = rewriter.get(from)?;
+    let from = wide(rewriter, from)?;
     rewriter.builder().transpose(from, &permutation)
 }
 

@@ -6,19 +6,20 @@ use fewbit_engine::graph::op::{Binary, Unary};
 use fewbit_engine::graph::pass::Rewriter;
 use fewbit_engine::graph::{GraphError, Node, ValueId};
 
-use super::pattern::{View, about};
+use super::pattern::{View, replace, wide};
 
 pub(super) fn rewrite(
     view: &View<'_>,
     node: &Node,
     rewriter: &mut Rewriter<'_>,
 ) -> Result<bool, GraphError> {
-    let Some(x) = find(view, node.outputs[0]) else {
+    let found = find(view, node.outputs[0]).filter(|&x| view.is_float(x));
+    let Some(x) = found else {
         return Ok(false);
     };
-    let x = rewriter.get(x)?;
+    let x = wide(rewriter, x)?;
     let gelu = rewriter.builder().unary(Unary::Gelu, x)?;
-    rewriter.replace(node.outputs[0], gelu);
+    replace(view, node.outputs[0], gelu, rewriter)?;
     Ok(true)
 }
 
@@ -49,9 +50,9 @@ fn one_and_erf(view: &View<'_>, id: ValueId) -> Option<ValueId> {
     let (erf, number) = view.with_number(id, Binary::Add)?;
     let scaled = view.unary(erf, Unary::Erf).filter(|_| number == 1.0)?;
     match view.with_number(scaled, Binary::Div) {
-        Some((x, by)) if about(by, SQRT_2) => Some(x),
+        Some((x, by)) if view.is_about(x, by, SQRT_2) => Some(x),
         _ => match view.with_number(scaled, Binary::Mul) {
-            Some((x, by)) if about(by, FRAC_1_SQRT_2) => Some(x),
+            Some((x, by)) if view.is_about(x, by, FRAC_1_SQRT_2) => Some(x),
             _ => None,
         },
     }

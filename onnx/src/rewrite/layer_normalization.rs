@@ -5,7 +5,7 @@ use fewbit_engine::graph::op::{Binary, LayerNormalization};
 use fewbit_engine::graph::pass::Rewriter;
 use fewbit_engine::graph::{GraphError, Node, Op, ValueId};
 
-use super::pattern::View;
+use super::pattern::{View, replace, wide};
 
 /// What is normalized, and how.
 #[derive(Clone, Copy)]
@@ -23,11 +23,11 @@ pub(super) fn rewrite(
 ) -> Result<bool, GraphError> {
     let sums = view.either(node.outputs[0], Binary::Add);
     let with_bias = |[y, bias]: [ValueId; 2]| {
-        let found = scaled(view, y)?;
+        let found = scaled(view, view.through_casts(y))?;
         let bias = Some(bias).filter(|&bias| view.is_of_last(bias, found.x));
         bias.map(|_| Found { bias, ..found })
     };
-    replace(view, node, rewriter, sums.into_iter().find_map(with_bias))
+    put(view, node, rewriter, sums.into_iter().find_map(with_bias))
 }
 
 pub(super) fn rewrite_without_bias(
@@ -35,10 +35,10 @@ pub(super) fn rewrite_without_bias(
     node: &Node,
     rewriter: &mut Rewriter<'_>,
 ) -> Result<bool, GraphError> {
-    replace(view, node, rewriter, scaled(view, node.outputs[0]))
+    put(view, node, rewriter, scaled(view, node.outputs[0]))
 }
 
-fn replace(
+fn put(
     view: &View<'_>,
     node: &Node,
     rewriter: &mut Rewriter<'_>,
@@ -53,11 +53,12 @@ fn replace(
         scale: true,
         bias: found.bias.is_some(),
     });
-    let mut inputs = vec![found.x, found.scale];
-    inputs.extend(found.bias);
-    let inputs = rewriter.get_all(&inputs)?;
+    let mut inputs = vec![wide(rewriter, found.x)?, wide(rewriter, found.scale)?];
+    if let Some(bias) = found.bias {
+        inputs.push(wide(rewriter, bias)?);
+    }
     let y = rewriter.builder().op(op, &inputs)?;
-    rewriter.replace(node.outputs[0], y);
+    replace(view, node.outputs[0], y, rewriter)?;
     Ok(true)
 }
 
@@ -65,8 +66,8 @@ fn replace(
 fn scaled(view: &View<'_>, id: ValueId) -> Option<Found> {
     let products = view.either(id, Binary::Mul);
     products.into_iter().find_map(|[y, scale]| {
-        let (x, epsilon) = normalized(view, y)?;
-        let fits = view.is_f32(x) && view.is_of_last(scale, x);
+        let (x, epsilon) = normalized(view, view.through_casts(y))?;
+        let fits = view.is_float(x) && view.is_of_last(scale, x);
         fits.then_some(Found {
             x,
             scale,

@@ -4,7 +4,7 @@ use fewbit_engine::graph::op::Binary;
 use fewbit_engine::graph::pass::Rewriter;
 use fewbit_engine::graph::{GraphError, Node, Op, ValueId};
 
-use super::pattern::View;
+use super::pattern::{View, replace, wide};
 
 /// `x · w` with `w [k, n]`, or with a stored `[n, k]` that is transposed.
 pub(super) fn rewrite(
@@ -15,7 +15,7 @@ pub(super) fn rewrite(
     let &[x, matrix] = node.inputs.as_slice() else {
         return Ok(false);
     };
-    let plain = node.op == Op::Matmul && view.is_f32(x) && view.shape(matrix).len() == 2;
+    let plain = node.op == Op::Matmul && view.is_float(x) && view.shape(matrix).len() == 2;
     if !plain {
         return Ok(false);
     }
@@ -24,17 +24,17 @@ pub(super) fn rewrite(
         None => (matrix, false),
     };
     // A constant turned over is a constant, and no weight that a back end lays out for products.
-    if !view.is_weight(stored) || !view.is_f32(stored) {
+    if !view.is_weight(stored) || !view.is_float(stored) {
         return Ok(false);
     }
-    let (x, stored) = (rewriter.get(x)?, rewriter.get(stored)?);
+    let (x, stored) = (wide(rewriter, x)?, rewriter.get(stored)?);
     // What depends on a weight alone is computed once, when a session is opened.
     let weight = match turned {
         true => stored,
         false => rewriter.builder().transpose(stored, &[1, 0])?,
     };
     let y = rewriter.builder().block_matmul(x, weight, None)?;
-    rewriter.replace(node.outputs[0], y);
+    replace(view, node.outputs[0], y, rewriter)?;
     Ok(true)
 }
 
@@ -46,20 +46,27 @@ pub(super) fn rewrite_bias(
 ) -> Result<bool, GraphError> {
     let sums = view.either(node.outputs[0], Binary::Add);
     let found = sums.into_iter().find_map(|[product, bias]| {
-        let made = view.node(product)?;
+        // Of halves, the product is made narrow before the sum.
+        let inner = view.through_casts(product);
+        let made = view.node(inner)?;
         let fits = made.op == Op::BlockMatmul { bias: false }
             && view.is_stored(bias)
             && view.is_of_last(bias, product)
-            && view.uses(product) == 1;
+            && view.uses(product) == 1
+            && view.uses(inner) == 1;
         fits.then(|| (made.inputs[0], made.inputs[1], bias))
     });
     let Some((x, weight, bias)) = found else {
         return Ok(false);
     };
-    let ids: [ValueId; 3] = [rewriter.get(x)?, rewriter.get(weight)?, rewriter.get(bias)?];
+    let ids: [ValueId; 3] = [
+        rewriter.get(x)?,
+        rewriter.get(weight)?,
+        wide(rewriter, bias)?,
+    ];
     let y = rewriter
         .builder()
         .block_matmul(ids[0], ids[1], Some(ids[2]))?;
-    rewriter.replace(node.outputs[0], y);
+    replace(view, node.outputs[0], y, rewriter)?;
     Ok(true)
 }

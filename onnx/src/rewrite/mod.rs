@@ -35,7 +35,8 @@ const PATTERNS: &[Pattern] = &[
     transposes::rewrite,
 ];
 
-/// The graph with every pattern that is found in it replaced. It computes the same, to the rounding of f32.
+/// The graph with every pattern that is found in it replaced. It computes the same, to the rounding of f32; in graphs of
+/// halves, to theirs, as each pattern is computed in f32 then.
 ///
 /// # Errors
 /// What a builder says of a graph that contradicts itself.

@@ -1,7 +1,8 @@
 //! Questions about a graph that patterns ask.
 
 use fewbit_engine::graph::op::{Binary, ReduceKind, Unary};
-use fewbit_engine::graph::{Dim, Graph, Node, Op, Source, ValueId};
+use fewbit_engine::graph::pass::Rewriter;
+use fewbit_engine::graph::{Dim, Graph, GraphError, Node, Op, Source, ValueId};
 use fewbit_engine::tensor::{DataType, ElementType, Tensor};
 
 pub(super) struct View<'a> {
@@ -44,6 +45,37 @@ impl<'a> View<'a> {
 
     pub(super) fn is_f32(&self, id: ValueId) -> bool {
         self.graph.value(id).element == ElementType::F32
+    }
+
+    /// Whether a value is of floats that patterns are known in: those of 16 bits are computed with in f32.
+    pub(super) fn is_float(&self, id: ValueId) -> bool {
+        matches!(
+            self.element(id),
+            ElementType::Plain(DataType::F32 | DataType::F16 | DataType::Bf16)
+        )
+    }
+
+    /// What a value is but for its width: what casts between floats take.
+    pub(super) fn through_casts(&self, id: ValueId) -> ValueId {
+        let mut id = id;
+        while let Some(node) = self.node(id)
+            && matches!(node.op, Op::Cast { .. })
+            && self.is_float(id)
+            && self.is_float(node.inputs[0])
+        {
+            id = node.inputs[0];
+        }
+        id
+    }
+
+    /// Whether a number that a value is computed with is `wanted`, to the rounding of its type.
+    pub(super) fn is_about(&self, of: ValueId, number: f64, wanted: f64) -> bool {
+        let rounding = match self.element(of) {
+            ElementType::Plain(DataType::F16) => 5e-4,
+            ElementType::Plain(DataType::Bf16) => 4e-3,
+            _ => 1e-6,
+        };
+        (number - wanted).abs() <= rounding * wanted.abs()
     }
 
     /// Whether a value is a weight or a constant of floats.
@@ -130,10 +162,10 @@ impl<'a> View<'a> {
         (epsilon >= 0.0).then_some((x, epsilon as f32))
     }
 
-    /// Whether a value is f32 `[c]`, `c` being the last size of `x`.
+    /// Whether a value is floats `[c]`, `c` being the last size of `x`.
     pub(super) fn is_of_last(&self, id: ValueId, x: ValueId) -> bool {
         let (own, of) = (self.shape(id), self.shape(x));
-        self.is_f32(id) && own.len() == 1 && own.last() == of.last()
+        self.is_float(id) && own.len() == 1 && own.last() == of.last()
     }
 
     pub(super) fn transposed(&self, id: ValueId, wanted: &[usize]) -> Option<ValueId> {
@@ -145,7 +177,33 @@ impl<'a> View<'a> {
     }
 }
 
-/// Whether two numbers are the same but for rounding in f32.
-pub(super) fn about(a: f64, b: f64) -> bool {
-    (a - b).abs() <= 1e-6 * b.abs()
+/// A value of the new graph in f32.
+pub(super) fn wide(rewriter: &mut Rewriter<'_>, id: ValueId) -> Result<ValueId, GraphError> {
+    let id = rewriter.get(id)?;
+    rewriter.builder().cast(id, DataType::F32)
+}
+
+/// Puts what was computed in f32 in the place of a value, in the value's own type.
+pub(super) fn replace(
+    view: &View<'_>,
+    old: ValueId,
+    new: ValueId,
+    rewriter: &mut Rewriter<'_>,
+) -> Result<(), GraphError> {
+    let new = narrowed(view, old, new, rewriter)?;
+    rewriter.replace(old, new);
+    Ok(())
+}
+
+/// What was computed in f32 in the type that a value of the old graph has.
+pub(super) fn narrowed(
+    view: &View<'_>,
+    of: ValueId,
+    new: ValueId,
+    rewriter: &mut Rewriter<'_>,
+) -> Result<ValueId, GraphError> {
+    match view.element(of).plain() {
+        Some(data_type) => rewriter.builder().cast(new, data_type),
+        None => Ok(new),
+    }
 }

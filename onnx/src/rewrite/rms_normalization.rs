@@ -5,7 +5,7 @@ use fewbit_engine::graph::op::{Binary, Unary};
 use fewbit_engine::graph::pass::Rewriter;
 use fewbit_engine::graph::{GraphError, Node, ValueId};
 
-use super::pattern::View;
+use super::pattern::{View, replace, wide};
 
 pub(super) fn rewrite(
     view: &View<'_>,
@@ -14,16 +14,17 @@ pub(super) fn rewrite(
 ) -> Result<bool, GraphError> {
     let products = view.either(node.outputs[0], Binary::Mul);
     let found = products.into_iter().find_map(|[y, scale]| {
-        let (x, epsilon) = normalized(view, y)?;
-        let fits = view.is_f32(x) && view.is_of_last(scale, x);
+        // Of halves, what is normalized is often widened for it, and made narrow before the scale.
+        let (x, epsilon) = normalized(view, view.through_casts(y))?;
+        let fits = view.is_float(x) && view.is_of_last(scale, x);
         fits.then_some((x, scale, epsilon))
     });
     let Some((x, scale, epsilon)) = found else {
         return Ok(false);
     };
-    let (x, scale) = (rewriter.get(x)?, rewriter.get(scale)?);
+    let (x, scale) = (wide(rewriter, x)?, wide(rewriter, scale)?);
     let y = rewriter.builder().rms_normalization(x, scale, epsilon)?;
-    rewriter.replace(node.outputs[0], y);
+    replace(view, node.outputs[0], y, rewriter)?;
     Ok(true)
 }
 

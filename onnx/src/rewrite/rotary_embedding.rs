@@ -8,7 +8,7 @@ use fewbit_engine::graph::pass::Rewriter;
 use fewbit_engine::graph::{Dim, GraphError, Node, Op, ValueId};
 use fewbit_engine::tensor::Tensor;
 
-use super::pattern::View;
+use super::pattern::{View, narrowed, wide};
 
 const BY_HEAD: [usize; 4] = [0, 2, 1, 3];
 
@@ -32,9 +32,9 @@ pub(super) fn rewrite(
         return Ok(false);
     };
     let x = match view.transposed(found.x, &BY_HEAD) {
-        Some(x) => rewriter.get(x)?,
+        Some(x) => wide(rewriter, x)?,
         None => {
-            let x = rewriter.get(found.x)?;
+            let x = wide(rewriter, found.x)?;
             rewriter.builder().transpose(x, &BY_HEAD)?
         }
     };
@@ -46,7 +46,7 @@ pub(super) fn rewrite(
     };
     let mut tables = [found.cos, found.sin];
     for table in &mut tables {
-        let whole = rewriter.get(*table)?;
+        let whole = wide(rewriter, *table)?;
         let builder = rewriter.builder();
         let flat = vec![rows.clone(), Dim::from(2 * found.half)];
         let flat = builder.reshape(whole, flat)?;
@@ -63,7 +63,9 @@ pub(super) fn rewrite(
     let rotary = Op::RotaryEmbedding(RotaryEmbedding { interleaved: false });
     let builder = rewriter.builder();
     let y = builder.op(rotary, &[x, tables[0], tables[1], position])?;
-    let y = builder.transpose(y, &BY_HEAD)?;
+    // The type first, so that a transposition after it meets this one.
+    let y = narrowed(view, node.outputs[0], y, rewriter)?;
+    let y = rewriter.builder().transpose(y, &BY_HEAD)?;
     rewriter.replace(node.outputs[0], y);
     Ok(true)
 }
@@ -102,7 +104,7 @@ fn find(view: &View<'_>, root: ValueId) -> Option<Found> {
                 let same = view.shape(cos) == view.shape(sin);
                 let tables =
                     fits(cos) && same && is_twice(view, cos, MOST) && is_twice(view, sin, MOST);
-                if view.is_f32(x) && tables {
+                if view.is_float(x) && tables {
                     return Some(Found { x, cos, sin, half });
                 }
             }

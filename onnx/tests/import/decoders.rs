@@ -14,14 +14,15 @@ use fewbit_engine::session::{Session, WeightSource};
 use fewbit_engine::source::{ByteSource, MemorySource};
 use fewbit_engine::task::checkpoint::ModelFiles;
 use fewbit_engine::task::decoder::{Advance, Decoder};
-use fewbit_engine::tensor::Tensor;
-use fewbit_onnx::proto::{GraphProto, ModelProto};
+use fewbit_engine::tensor::{DataType, Tensor};
+use fewbit_onnx::proto::{GraphProto, ModelProto, NodeProto};
 use fewbit_onnx::{
     DecoderOptions, ImportOptions, Imported, ImportedDecoder, import_decoder, interface, open,
 };
 use prost::Message;
 
 use crate::cases::{Case, cases, difference};
+use crate::files::{integers, node, tensor};
 
 fn options() -> DecoderOptions {
     DecoderOptions {
@@ -203,4 +204,73 @@ fn a_folder_with_such_a_decoder_is_a_causal_model() {
     let wanted = case.tensor("logits");
     let got = Tensor::from_f32(wanted.shape(), &logits(&mut decoder, case)).unwrap();
     assert!(difference(&got, &wanted) < 2e-5);
+}
+
+/// Puts a table in the place of a mask by the order of the tokens that is computed: `sees` tells of a token which keys it does.
+fn with_table(graph: &mut GraphProto, flags: bool, sees: impl Fn(usize, usize) -> bool) {
+    const SIDE: usize = 80;
+    let is = |kind: &str| {
+        let kind = kind.to_owned();
+        move |node: &NodeProto| node.op_type.as_ref() == Some(&kind)
+    };
+    let places = graph.node.iter().find(|n| is("Range")(n)).unwrap().clone();
+    let (before, total) = (places.input[0].clone(), places.input[1].clone());
+    let at = graph.node.iter().position(is("Where")).unwrap();
+    let order = graph.node[at].clone();
+    let [_, least, nothing] = &order.input[..] else {
+        panic!("{order:?}");
+    };
+    let all = (0..SIDE * SIDE).map(|at| sees(at / SIDE, at % SIDE));
+    let shape = [1, 1, SIDE, SIDE];
+    let table = match flags {
+        true => Tensor::from_bytes(
+            DataType::Bool,
+            &shape,
+            &all.map(u8::from).collect::<Vec<_>>(),
+        ),
+        false => {
+            let numbers = all.map(|sees| if sees { 0.0 } else { f32::MIN });
+            Tensor::from_f32(&shape, &numbers.collect::<Vec<_>>())
+        }
+    };
+    let numbers = [("t0", 0), ("t2", 2), ("t3", 3)];
+    let numbers = numbers.map(|(name, number)| tensor(name, &integers(&[number])));
+    graph.initializer.extend(numbers);
+    graph.initializer.push(tensor("table", &table.unwrap()));
+    let cut = if flags { "cut" } else { &order.output[0] };
+    let mut nodes = vec![
+        node("Unsqueeze", &[&before, "t0"], &["first"], vec![]),
+        node("Unsqueeze", &[&total, "t0"], &["end"], vec![]),
+        node("Slice", &["table", "first", "end", "t2"], &["rows"], vec![]),
+        node("Slice", &["rows", "t0", "end", "t3"], &[cut], vec![]),
+    ];
+    if flags {
+        let output = [&order.output[0][..]];
+        nodes.push(node("Where", &["cut", nothing, least], &output, vec![]));
+    }
+    graph.node.splice(at..=at, nodes);
+}
+
+/// As GPT-2 and its kin were exported before masks were computed: a table of which token sees which, cut to the tokens there
+/// are; flags of which a number below all is made, or that number itself.
+#[test]
+fn masks_that_are_cut_out_of_a_table() {
+    let all = all();
+    let case = all.iter().find(|case| case.name == "spelled out").unwrap();
+    for flags in [true, false] {
+        let model = changed(case, |graph| {
+            with_table(graph, flags, |row, key| key <= row)
+        });
+        let decoder = import_decoder(&model, "model.onnx", &options()).unwrap();
+        let mut decoder = opened(decoder);
+        let wanted = case.tensor("logits");
+        let got = Tensor::from_f32(wanted.shape(), &logits(&mut decoder, case)).unwrap();
+        let apart = difference(&got, &wanted);
+        assert!(apart < 2e-5, "{flags}: {apart:.2e}");
+        // A window is no order of the tokens, and no cache in place goes by it.
+        let window = |row, key| key <= row && key + 4 > row;
+        let model = changed(case, |graph| with_table(graph, flags, window));
+        let error = import_decoder(&model, "model.onnx", &options()).unwrap_err();
+        assert!(error.to_string().contains("a mask"), "{error}");
+    }
 }

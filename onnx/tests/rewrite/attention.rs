@@ -2,6 +2,7 @@
 
 use fewbit_engine::graph::op::{Binary, Compare};
 use fewbit_engine::graph::{Dim, Op, ValueId};
+use fewbit_engine::tensor::DataType;
 
 use crate::draft::Draft;
 
@@ -20,86 +21,96 @@ fn weighted(d: &mut Draft, scores: ValueId, v: ValueId) -> ValueId {
 
 #[test]
 fn scores_that_are_divided_with_a_mask_that_is_added() {
-    let mut d = Draft::default();
-    let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, tokens, 3, 4]));
-    let mask = d.input(&[2, 1, 1, 7]);
-    let q = d.transpose(q, &BY_HEAD);
-    let k = d.transpose(k, &[0, 2, 3, 1]);
-    let v = d.transpose(v, &BY_HEAD);
-    let scores = d.matmul(q, k);
-    let scores = d.with(Binary::Div, scores, 2.0);
-    let scores = d.add(scores, mask);
-    let y = weighted(&mut d, scores, v);
-    assert_eq!(d.rewritten(y), ["transpose", "transpose", "attention"]);
+    for half in [false, true] {
+        let mut d = Draft::of(half);
+        let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, tokens, 3, 4]));
+        let mask = d.input(&[2, 1, 1, 7]);
+        let q = d.transpose(q, &BY_HEAD);
+        let k = d.transpose(k, &[0, 2, 3, 1]);
+        let v = d.transpose(v, &BY_HEAD);
+        let scores = d.matmul(q, k);
+        let scores = d.with(Binary::Div, scores, 2.0);
+        let scores = d.add(scores, mask);
+        let y = weighted(&mut d, scores, v);
+        assert_eq!(d.rewritten(y), ["transpose", "transpose", "attention"]);
+    }
 }
 
 /// As PyTorch exports `scaled_dot_product_attention`.
 #[test]
 fn queries_and_keys_that_are_scaled() {
-    let mut d = Draft::default();
-    let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, 3, tokens, 4]));
-    let k = d.transpose(k, &[0, 1, 3, 2]);
-    let q = d.with(Binary::Mul, q, 0.7);
-    let k = d.with(Binary::Mul, k, 0.7);
-    let scores = d.matmul(q, k);
-    let y = weighted(&mut d, scores, v);
-    assert_eq!(d.rewritten(y), ["transpose", "attention"]);
+    for half in [false, true] {
+        let mut d = Draft::of(half);
+        let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, 3, tokens, 4]));
+        let k = d.transpose(k, &[0, 1, 3, 2]);
+        let q = d.with(Binary::Mul, q, 0.7);
+        let k = d.with(Binary::Mul, k, 0.7);
+        let scores = d.matmul(q, k);
+        let y = weighted(&mut d, scores, v);
+        assert_eq!(d.rewritten(y), ["transpose", "attention"]);
+    }
 }
 
 #[test]
 fn weights_that_are_zero_where_they_would_be_nan() {
-    for zero in [0.0, 0.5] {
-        let mut d = Draft::default();
-        let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, 3, tokens, 4]));
-        let k = d.transpose(k, &[0, 1, 3, 2]);
-        let scores = d.matmul(q, k);
-        let weights = softmax(&mut d, scores, 3);
-        let is_nan = d.b.compare(Compare::NotEqual, weights, weights).unwrap();
-        let zero_there = d.number(zero);
-        let operands = [is_nan, zero_there, weights];
-        let weights = d.b.op(Op::Where, &operands).unwrap();
-        let y = d.matmul(weights, v);
-        let y = d.transpose(y, &BY_HEAD);
-        assert_eq!(d.rewritten(y).contains(&"attention"), zero == 0.0);
+    for half in [false, true] {
+        for zero in [0.0, 0.5] {
+            let mut d = Draft::of(half);
+            let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, 3, tokens, 4]));
+            let k = d.transpose(k, &[0, 1, 3, 2]);
+            let scores = d.matmul(q, k);
+            let weights = softmax(&mut d, scores, 3);
+            let is_nan = d.b.compare(Compare::NotEqual, weights, weights).unwrap();
+            let zero_there = d.number(zero);
+            let operands = [is_nan, zero_there, weights];
+            let weights = d.b.op(Op::Where, &operands).unwrap();
+            let y = d.matmul(weights, v);
+            let y = d.transpose(y, &BY_HEAD);
+            assert_eq!(d.rewritten(y).contains(&"attention"), zero == 0.0);
+        }
     }
 }
 
 #[test]
 fn masked_places_that_get_a_number_below_all() {
-    for (is_true, number) in [(true, f32::MIN), (false, f32::NEG_INFINITY)] {
-        let mut d = Draft::default();
-        let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, 3, tokens, 4]));
-        let condition = d.condition(&[2, 3, 5, 7]);
-        let k = d.transpose(k, &[0, 1, 3, 2]);
-        let scores = d.matmul(q, k);
-        let never = d.number(number);
-        let operands = match is_true {
-            true => [condition, never, scores],
-            false => [condition, scores, never],
-        };
-        let scores = d.b.op(Op::Where, &operands).unwrap();
-        let y = weighted(&mut d, scores, v);
-        assert!(d.rewritten(y).contains(&"attention"), "{is_true}");
+    for half in [false, true] {
+        for (is_true, number) in [(true, f32::MIN), (false, f32::NEG_INFINITY)] {
+            let mut d = Draft::of(half);
+            let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, 3, tokens, 4]));
+            let condition = d.condition(&[2, 3, 5, 7]);
+            let k = d.transpose(k, &[0, 1, 3, 2]);
+            let scores = d.matmul(q, k);
+            let never = d.number(number);
+            let operands = match is_true {
+                true => [condition, never, scores],
+                false => [condition, scores, never],
+            };
+            let scores = d.b.op(Op::Where, &operands).unwrap();
+            let y = weighted(&mut d, scores, v);
+            assert!(d.rewritten(y).contains(&"attention"), "{is_true}");
+        }
     }
 }
 
 #[test]
 fn heads_of_keys_that_are_repeated_for_a_group() {
-    let mut d = Draft::default();
-    let q = d.input(&[2, 6, 5, 4]);
-    let [k, v] = [0; 2].map(|_| d.input(&[2, 3, 7, 4]));
-    let mut repeated = [k, v];
-    for x in &mut repeated {
-        let sizes = |sizes: &[usize]| sizes.iter().map(|&size| Dim::from(size)).collect();
-        let apart = d.b.reshape(*x, sizes(&[2, 3, 1, 7, 4])).unwrap();
-        let spread = d.b.expand(apart, sizes(&[2, 3, 2, 7, 4])).unwrap();
-        *x = d.b.reshape(spread, sizes(&[2, 6, 7, 4])).unwrap();
+    for half in [false, true] {
+        let mut d = Draft::of(half);
+        let q = d.input(&[2, 6, 5, 4]);
+        let [k, v] = [0; 2].map(|_| d.input(&[2, 3, 7, 4]));
+        let mut repeated = [k, v];
+        for x in &mut repeated {
+            let sizes = |sizes: &[usize]| sizes.iter().map(|&size| Dim::from(size)).collect();
+            let apart = d.b.reshape(*x, sizes(&[2, 3, 1, 7, 4])).unwrap();
+            let spread = d.b.expand(apart, sizes(&[2, 3, 2, 7, 4])).unwrap();
+            *x = d.b.reshape(spread, sizes(&[2, 6, 7, 4])).unwrap();
+        }
+        let k = d.transpose(repeated[0], &[0, 1, 3, 2]);
+        let scores = d.matmul(q, k);
+        let scores = d.with(Binary::Mul, scores, 0.5);
+        let y = weighted(&mut d, scores, repeated[1]);
+        assert_eq!(d.rewritten(y), ["transpose", "attention"]);
     }
-    let k = d.transpose(repeated[0], &[0, 1, 3, 2]);
-    let scores = d.matmul(q, k);
-    let scores = d.with(Binary::Mul, scores, 0.5);
-    let y = weighted(&mut d, scores, repeated[1]);
-    assert_eq!(d.rewritten(y), ["transpose", "attention"]);
 }
 
 #[test]
@@ -142,4 +153,27 @@ fn what_is_not_quite_attention_is_left_alone() {
     let scores = d.mul(scores, scale);
     let y = weighted(&mut d, scores, v);
     assert!(!d.rewritten(y).contains(&"attention"));
+}
+
+/// Halves whose softmax is computed wide, with a mask next to their least number.
+#[test]
+fn scores_of_halves_that_are_widened_for_the_softmax() {
+    for never in [-65_504.0, -100.0] {
+        let mut d = Draft::of(true);
+        let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, 3, tokens, 4]));
+        let condition = d.condition(&[2, 3, 5, 7]);
+        let k = d.transpose(k, &[0, 1, 3, 2]);
+        let scores = d.matmul(q, k);
+        let scores = d.with(Binary::Mul, scores, 0.5);
+        let never_there = d.number(never);
+        let operands = [condition, never_there, scores];
+        let scores = d.b.op(Op::Where, &operands).unwrap();
+        let wide = d.b.cast(scores, DataType::F32).unwrap();
+        let weights = softmax(&mut d, wide, 3);
+        let weights = d.b.cast(weights, DataType::F16).unwrap();
+        let y = d.matmul(weights, v);
+        let y = d.transpose(y, &BY_HEAD);
+        let found = d.rewritten(y).contains(&"attention");
+        assert_eq!(found, never < -6e4, "{never}");
+    }
 }

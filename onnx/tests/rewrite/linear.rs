@@ -4,23 +4,25 @@ use crate::draft::Draft;
 
 #[test]
 fn a_linear_layer_with_its_bias() {
-    for turned in [false, true] {
-        let mut d = Draft::default();
-        let x = d.input(&[2, 3, 8]);
-        let (w, bias) = match turned {
-            true => {
-                let w = d.weight(&[5, 8]);
-                (d.transpose(w, &[1, 0]), d.weight(&[5]))
-            }
-            false => (d.weight(&[8, 5]), d.weight(&[5])),
-        };
-        let y = d.matmul(x, w);
-        let y = d.add(bias, y);
-        let wanted: &[&str] = match turned {
-            true => &["block_matmul"],
-            false => &["transpose", "block_matmul"],
-        };
-        assert_eq!(d.rewritten(y), wanted, "turned {turned}");
+    for half in [false, true] {
+        for turned in [false, true] {
+            let mut d = Draft::of(half);
+            let x = d.input(&[2, 3, 8]);
+            let (w, bias) = match turned {
+                true => {
+                    let w = d.weight(&[5, 8]);
+                    (d.transpose(w, &[1, 0]), d.weight(&[5]))
+                }
+                false => (d.weight(&[8, 5]), d.weight(&[5])),
+            };
+            let y = d.matmul(x, w);
+            let y = d.add(bias, y);
+            let wanted: &[&str] = match turned {
+                true => &["block_matmul"],
+                false => &["transpose", "block_matmul"],
+            };
+            assert_eq!(d.rewritten(y), wanted, "turned {turned}");
+        }
     }
 }
 

@@ -19,14 +19,14 @@ enum Differs {
     Other,
 }
 
-fn half(d: &mut Draft, x: ValueId, start: usize) -> ValueId {
+fn half_of(d: &mut Draft, x: ValueId, start: usize) -> ValueId {
     d.b.slice_axis(x, 3, Dim::from(start), Dim::from(2))
         .unwrap()
 }
 
 /// `x [2, 3, 5, 4]` turned by angles of each token.
-fn rotated(differs: Differs) -> Vec<&'static str> {
-    let mut d = Draft::default();
+fn rotated(differs: Differs, half: bool) -> Vec<&'static str> {
+    let mut d = Draft::of(half);
     let x = d.input(&[2, 5, 3, 4]);
     let rows = if differs == Differs::OneRow { 1 } else { 2 };
     let (angles, more) = (d.input(&[rows, 5, 2]), d.input(&[rows, 5, 2]));
@@ -44,7 +44,7 @@ fn rotated(differs: Differs) -> Vec<&'static str> {
         *table = d.b.op(Op::Reshape { shape }, &[scaled]).unwrap();
     }
     let source = if differs == Differs::Other { other } else { x };
-    let (first, second) = (half(&mut d, source, 0), half(&mut d, source, 2));
+    let (first, second) = (half_of(&mut d, source, 0), half_of(&mut d, source, 2));
     let parts = match differs {
         Differs::Sign => [second, d.unary(Unary::Neg, first)],
         _ => [d.unary(Unary::Neg, second), first],
@@ -59,18 +59,21 @@ fn rotated(differs: Differs) -> Vec<&'static str> {
 #[test]
 fn halves_that_are_turned_by_the_same_angles() {
     for differs in [Differs::Nothing, Differs::OneRow] {
-        let ops = rotated(differs);
-        assert!(
-            ops.contains(&"rotary_embedding") && !ops.contains(&"neg"),
-            "{ops:?}"
-        );
+        for half in [false, true] {
+            let ops = rotated(differs, half);
+            assert!(
+                ops.contains(&"rotary_embedding") && !ops.contains(&"neg"),
+                "{half}: {ops:?}"
+            );
+        }
     }
 }
 
 #[test]
 fn what_is_not_quite_a_rotation_is_left_alone() {
     for differs in [Differs::Sign, Differs::Angles, Differs::Other] {
-        assert!(!rotated(differs).contains(&"rotary_embedding"));
+        assert!(!rotated(differs, false).contains(&"rotary_embedding"));
+        assert!(!rotated(differs, true).contains(&"rotary_embedding"));
     }
 }
 

@@ -5,6 +5,7 @@
 mod checker;
 mod files;
 mod models;
+mod quantized;
 mod reference;
 mod reimport;
 mod run;

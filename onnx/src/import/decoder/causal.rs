@@ -2,6 +2,7 @@
 //! place is its capacity; the position tells it instead, where the mask tells nothing else.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use fewbit_engine::backend::cpu::reference::{View, evaluate_graph};
 use fewbit_engine::graph::op::{Attention, Slice};
@@ -20,11 +21,27 @@ const MOST_BYTES: usize = 16 << 20;
 /// What a mask adds to scores that do not count is below this.
 const HIDDEN: f64 = -1e4;
 
-/// The graph whose attention over caches goes by the position.
+/// Why attention over a cache does not go by the position.
+pub(super) enum Refused {
+    Told(String),
+    /// A mask is cut out of this weight, whose numbers are not known yet.
+    Weight(String),
+}
+
+impl From<String> for Refused {
+    fn from(told: String) -> Refused {
+        Refused::Told(told)
+    }
+}
+
+/// The graph whose attention over caches goes by the position. Masks may be cut out of `weights`.
 ///
 /// # Errors
-/// In words, a mask that tells more than the order of the tokens, or a number that is computed from a cache's length.
-pub(super) fn by_position(graph: &Graph) -> Result<Graph, String> {
+/// A mask that tells more than the order of the tokens, or a number that is computed from a cache's length.
+pub(super) fn by_position(
+    graph: &Graph,
+    weights: &BTreeMap<String, Rc<Tensor>>,
+) -> Result<Graph, Refused> {
     let told = |e: GraphError| e.to_string();
     let mut rewriter = Rewriter::new(graph).map_err(told)?;
     let mut known: BTreeMap<ValueId, bool> = BTreeMap::new();
@@ -39,11 +56,17 @@ pub(super) fn by_position(graph: &Graph) -> Result<Graph, String> {
             let bias = node.inputs[3];
             let is_order = match known.get(&bias) {
                 Some(&is_order) => is_order,
-                None => is_order(graph, bias).map_err(|e| format!("a mask: {e}"))?,
+                None => {
+                    if let Some(name) = unknown_weight(graph, bias, weights) {
+                        return Err(Refused::Weight(name));
+                    }
+                    is_order(graph, bias, weights).map_err(|e| format!("a mask: {e}"))?
+                }
             };
             known.insert(bias, is_order);
             if !is_order {
-                return Err("a mask that tells more than the order of the tokens".to_owned());
+                let reason = "a mask that tells more than the order of the tokens";
+                return Err(Refused::Told(reason.to_owned()));
             }
         }
         let causal = Op::Attention(Attention {
@@ -69,12 +92,16 @@ fn position(graph: &Graph, node: &Node) -> Option<ValueId> {
 
 /// Whether a bias hides the keys after each token and nothing else: as it is computed for some sizes. A decoder that was
 /// exported for one token at a time has no mask for more of them, and is asked for one token alone.
-fn is_order(graph: &Graph, bias: ValueId) -> Result<bool, GraphError> {
-    let Some(alone) = alone(graph, bias) else {
+fn is_order(
+    graph: &Graph,
+    bias: ValueId,
+    weights: &BTreeMap<String, Rc<Tensor>>,
+) -> Result<bool, GraphError> {
+    let Some(alone) = alone(graph, bias).filter(|alone| has_no_more(alone, weights)) else {
         return Ok(false);
     };
     for [tokens, all] in PROBES {
-        let Some(values) = computed(&alone, tokens, all)? else {
+        let Some(values) = computed(&alone, [tokens, all], weights)? else {
             return Ok(false);
         };
         let none = values.iter().all(|&value| value == 0.0);
@@ -93,7 +120,11 @@ fn is_order(graph: &Graph, bias: ValueId) -> Result<bool, GraphError> {
 }
 
 /// The bias of one row and head, `[tokens, all]`; `None` if it is of no such shape or not computed of sizes and positions.
-fn computed(alone: &Graph, tokens: usize, all: usize) -> Result<Option<Vec<f64>>, GraphError> {
+fn computed(
+    alone: &Graph,
+    [tokens, all]: [usize; 2],
+    weights: &BTreeMap<String, Rc<Tensor>>,
+) -> Result<Option<Vec<f64>>, GraphError> {
     let sizes = [
         ("batch", 1),
         ("tokens", tokens),
@@ -120,6 +151,13 @@ fn computed(alone: &Graph, tokens: usize, all: usize) -> Result<Option<Vec<f64>>
     let ids = Tensor::from_i32(&[1, tokens], &vec![0; tokens])?;
     let position = Tensor::from_i32(&[1], &[(all - tokens) as i32])?;
     let mut given = BTreeMap::new();
+    for (_, name, _) in alone.weights() {
+        given.extend(
+            weights
+                .get(name)
+                .map(|t| (name.to_owned(), View::from(t.as_ref()))),
+        );
+    }
     given.insert("input_ids".to_owned(), View::from(&ids));
     given.insert("position".to_owned(), View::from(&position));
     let Ok(made) = evaluate_graph(&fixed, &given) else {
@@ -137,7 +175,32 @@ fn computed(alone: &Graph, tokens: usize, all: usize) -> Result<Option<Vec<f64>>
     Ok(fits.then_some(values))
 }
 
-/// What makes a value, as a graph whose output `bias` it is; `None` if weights or caches do.
+/// A weight that a mask is cut out of and whose numbers are not in `weights`: small enough for a table of what each token sees.
+fn unknown_weight(
+    graph: &Graph,
+    bias: ValueId,
+    weights: &BTreeMap<String, Rc<Tensor>>,
+) -> Option<String> {
+    let alone = alone(graph, bias)?;
+    let unknown = |name: &str, value: &Value| {
+        let bytes = value.element.byte_len(&value.fixed_shape().ok()?)?;
+        let is_table = value.element.plain().is_some() && bytes <= MOST_BYTES;
+        (is_table && !weights.contains_key(name)).then(|| name.to_owned())
+    };
+    let mut all = alone.weights();
+    all.find_map(|(_, name, value)| unknown(name, value))
+}
+
+/// Whether no weight but the known ones is in a graph.
+fn has_no_more(graph: &Graph, weights: &BTreeMap<String, Rc<Tensor>>) -> bool {
+    let mut all = graph.weights();
+    all.all(|(_, name, value)| {
+        let known = weights.get(name);
+        known.is_some_and(|known| value.element == known.data_type().into())
+    })
+}
+
+/// What makes a value, as a graph whose output `bias` it is; `None` if caches do.
 fn alone(graph: &Graph, root: ValueId) -> Option<Graph> {
     let mut needed = vec![false; graph.values.len()];
     needed[root.index()] = true;
@@ -153,10 +216,9 @@ fn alone(graph: &Graph, root: ValueId) -> Option<Graph> {
     for (number, node) in out.nodes.iter().enumerate() {
         out.values[node.outputs[0].index()].source = Source::Node(NodeId(number as u32), 0);
     }
-    let stored = |(at, value): (usize, &Value)| {
-        needed[at] && matches!(value.source, Source::Weight(_) | Source::State(_))
-    };
-    if graph.values.iter().enumerate().any(stored) {
+    let cache =
+        |(at, value): (usize, &Value)| needed[at] && matches!(value.source, Source::State(_));
+    if graph.values.iter().enumerate().any(cache) {
         return None;
     }
     out.outputs = vec![("bias".to_owned(), root)];

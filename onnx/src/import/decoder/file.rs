@@ -7,7 +7,7 @@ use fewbit_engine::graph::pass::prune;
 use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::checkpoint::ModelFiles;
 
-use super::causal::{by_position, check};
+use super::causal::{Refused, by_position, check};
 use super::{DecoderOptions, ImportedDecoder, Inputs, model, prepare, wanted_rows};
 use crate::import::importer::Importer;
 use crate::import::model::{OnnxFile, Stop};
@@ -96,7 +96,11 @@ impl OnnxFile {
         let whole = prune(&context.builder.finish());
         let whole = rewrite_quantized(&whole, &mut stored);
         let whole = whole.and_then(|whole| rewrite(&whole)).map_err(wrong)?;
-        let whole = by_position(&whole).map_err(not_imported)?;
+        let whole = match by_position(&whole, &context.known_weights) {
+            Ok(whole) => whole,
+            Err(Refused::Weight(name)) => return Err(Stop::Weight(name)),
+            Err(Refused::Told(what)) => return Err(not_imported(what).into()),
+        };
         if roles.strict {
             check(&whole).map_err(not_imported)?;
         }

@@ -313,8 +313,8 @@ fn slice(cx: &mut Context, node: &Node<'_>) -> Outputs {
                 let all = [whole.clone(), starts[i].clone(), ends[i].clone()];
                 return Err(Refusal::sizes(&all));
             }
-            let first = bound(whole, &starts[i])?;
-            let last = bound(whole, &ends[i])?;
+            let first = bound(cx, whole, &starts[i])?;
+            let last = bound(cx, whole, &ends[i])?;
             y = cx.slice_dims(y, axis, first.clone(), last - first)?;
             continue;
         };
@@ -336,12 +336,12 @@ fn slice(cx: &mut Context, node: &Node<'_>) -> Outputs {
 
 /// A bound of an axis whose size may be a symbol. Where a bound is beyond the axis for some sizes, ONNX takes its end, and the
 /// graph is refused when it is given those.
-fn bound(whole: &Dim, bound: &Dim) -> Result<Dim, Refusal> {
+fn bound(cx: &Context, whole: &Dim, bound: &Dim) -> Result<Dim, Refusal> {
     match (bound.sign(), bound.integer()) {
         (Some(Ordering::Less), Some(far)) if far <= -FAR => Ok(Dim::from(0)),
         (Some(Ordering::Less), _) => Ok(whole.clone() + bound.clone()),
         (_, Some(far)) if far >= FAR => Ok(whole.clone()),
-        _ if bound.is_size() => Ok(bound.clone()),
+        _ if bound.is_size() || cx.is_before(bound) => Ok(bound.clone()),
         // All of an axis counted from its end, also where that is 0.
         _ if (whole.clone() + bound.clone()).integer() == Some(0) => Ok(Dim::from(0)),
         _ => Err(Refusal::sizes(&[whole.clone(), bound.clone()])),

@@ -1,7 +1,7 @@
 //! Weights that are quantized in blocks: products with them and rows of them.
 
 use fewbit_engine::graph::{Dim, Op};
-use fewbit_engine::tensor::DataType;
+use fewbit_engine::tensor::{DataType, Tensor};
 
 use super::one;
 use crate::import::blocks::{Parts, Quantization, repacked};
@@ -124,35 +124,45 @@ fn matmul(cx: &mut Context, node: &Node<'_>) -> Outputs {
     one(cx.cast(y, a.data_type))
 }
 
-/// Rows of a matrix whose codes are bytes.
+/// Rows of a matrix whose codes are bytes, or elements of four bits.
 fn gather(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let (codes, indices, scales) = (node.input(0)?, node.input(1)?, node.input(2)?);
     let zeros = node.optional(3);
     let bits = node.int("bits", 4)?;
     let shape = cx.dims(codes)?;
     let fixed: Option<Vec<usize>> = shape.iter().map(Dim::fixed).collect();
-    let Some([rows, bytes]) = fixed.as_deref() else {
+    let Some(&[rows, columns]) = fixed.as_deref() else {
         return unsupported(format!("of data {shape:?}"));
     };
     let (gathered, quantized) = (
         axis_of(node.int("gather_axis", 0)?, 2)?,
         axis_of(node.int("quantize_axis", 1)?, 2)?,
     );
-    if codes.data_type != DataType::U8 || (gathered, quantized) != (0, 1) {
+    let nibbles = matches!(codes.data_type, DataType::I4 | DataType::U4);
+    if !(nibbles && bits == 4 || codes.data_type == DataType::U8) || (gathered, quantized) != (0, 1)
+    {
         return unsupported(format!(
-            "of data of {}, axis {gathered} quantized on axis {quantized}",
+            "of data of {} in {bits} bits, axis {gathered} quantized on axis {quantized}",
             codes.data_type
         ));
     }
     let per_byte = usize::try_from(bits).ok().filter(|&bits| bits > 0);
-    let Some(k) = per_byte.and_then(|bits| Some(bytes.checked_mul(8)? / bits)) else {
+    let k = match nibbles {
+        true => Some(columns),
+        false => per_byte.and_then(|bits| Some(columns.checked_mul(8)? / bits)),
+    };
+    let Some(k) = k else {
         return wrong(format!("{bits} bits"));
     };
-    let of = Quantization::new(*rows as i64, k as i64, bits, node.int("block_size", 128)?)?;
+    let of = Quantization::new(rows as i64, k as i64, bits, node.int("block_size", 128)?)?;
     if of.blocks() * of.size != of.k {
         // The codes of a row end with its last weight, not with a whole block.
         return unsupported(format!("rows of {k} in blocks of {}", of.size));
     }
+    let (codes, zeros) = match nibbles {
+        true => (packed(cx, codes)?, Some(offsets(cx, of, codes, zeros)?)),
+        false => (codes, zeros),
+    };
     let table = weight(cx, of, codes, scales, zeros)?;
     let gather = Op::Gather {
         axis: 0,
@@ -161,4 +171,35 @@ fn gather(cx: &mut Context, node: &Node<'_>) -> Outputs {
     let y = cx.op(gather, &[table, indices], DataType::F32)?;
     let y = emptied(cx, of, y)?;
     one(cx.cast(y, scales.data_type))
+}
+
+/// What is added to elements of four bits so that none is negative.
+fn shift(data_type: DataType) -> u8 {
+    match data_type {
+        DataType::I4 => 8,
+        _ => 0,
+    }
+}
+
+/// Elements of four bits as bytes of two codes each, the first in the lower half.
+fn packed(cx: &mut Context, x: Value) -> Made {
+    let (tensor, shift) = (cx.known(x)?, shift(x.data_type));
+    let code = |element: &u8| (element & 15) ^ shift;
+    let pairs = tensor.bytes().chunks(2);
+    let bytes: Vec<u8> = pairs
+        .map(|pair| code(&pair[0]) | pair.get(1).map_or(0, code) << 4)
+        .collect();
+    cx.constant(Tensor::from_bytes(DataType::U8, &[bytes.len()], &bytes)?)
+}
+
+/// The zero points of such elements, a number a block; 0 where the file has none, unlike those of bytes.
+fn offsets(cx: &mut Context, of: Quantization, codes: Value, zeros: Option<Value>) -> Made {
+    let shift = f32::from(shift(codes.data_type));
+    let numbers = match zeros {
+        Some(zeros) if zeros.data_type == codes.data_type => cx.known_floats(zeros)?,
+        Some(zeros) => return wrong(format!("zero points of {}", zeros.data_type)),
+        None => vec![0.0; of.rows.saturating_mul(of.blocks())],
+    };
+    let numbers: Vec<f32> = numbers.iter().map(|&zero| zero as f32 + shift).collect();
+    cx.floats(&[numbers.len()], &numbers)
 }
