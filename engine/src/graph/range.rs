@@ -4,7 +4,8 @@
 //! the sums on the way did.
 
 use super::op::{
-    Binary, Bitwise, Extension, PadMode, PoolKind, Reduce, ReduceKind, Scatter, Unary,
+    Binary, Bitwise, Extension, Fused, Operand, PadMode, PoolKind, Reduce, ReduceKind, Scatter,
+    Step, Unary,
 };
 use super::{Graph, Node, Op, Source, Value, ValueId};
 use crate::tensor::DataType;
@@ -193,13 +194,8 @@ fn made(graph: &Graph, node: &Node, inputs: &[Span]) -> Span {
         Op::Unary(op) => unary(*op, x),
         Op::Binary(op) => binary(*op, x, inputs[1], is_float(&node.inputs[0])),
         Op::Compare(_) | Op::Logical(_) => Span::FLAG,
-        Op::Clamp { min, max } => {
-            let (min, max) = (f64::from(*min), f64::from(*max));
-            Span::new(
-                x.least.clamp(min, max.max(min)),
-                x.most.clamp(min, max.max(min)),
-            )
-        }
+        Op::Fused(fused) => chained(fused, inputs),
+        Op::Clamp { min, max } => clamped(x, *min, *max),
         Op::Where => inputs[1].or(inputs[2]),
         Op::Cast { .. }
         | Op::Reshape { .. }
@@ -250,6 +246,31 @@ fn made(graph: &Graph, node: &Node, inputs: &[Span]) -> Span {
         .sane(),
         false => span,
     }
+}
+
+/// What the last step of a chain makes.
+fn chained(fused: &Fused, inputs: &[Span]) -> Span {
+    let mut made: Vec<Span> = Vec::with_capacity(fused.steps.len());
+    for step in &fused.steps {
+        let of = |operand: Operand| match operand {
+            Operand::Input(at) => inputs.get(at).copied().unwrap_or(Span::ALL),
+            Operand::Step(at) => made.get(at).copied().unwrap_or(Span::ALL),
+            Operand::Number(number) => Span::one(number.into()),
+        };
+        let span = match *step {
+            Step::Unary(op, x) => unary(op, of(x)),
+            Step::Binary(op, a, b) => binary(op, of(a), of(b), true),
+            Step::Clamp(x, min, max) => clamped(of(x), min, max),
+        };
+        made.push(span.sane());
+    }
+    made.pop().unwrap_or(Span::ALL)
+}
+
+fn clamped(x: Span, min: f32, max: f32) -> Span {
+    let (min, max) = (f64::from(min), f64::from(max));
+    // Bounds that are NaN, or cross, are no fault here.
+    Span::new(x.least.max(min).min(max), x.most.max(min).min(max))
 }
 
 fn unary(op: Unary, x: Span) -> Span {
@@ -385,7 +406,16 @@ mod tests {
             let y = b.cast(x, DataType::I64).unwrap();
             assert_eq!(named(b, y, LARGE << 2).is_none(), fits, "{from}");
         }
-        // A number that was between bounds as a float.
+        // Numbers that were between bounds as floats, in a chain or by themselves.
+        let mut b = GraphBuilder::new();
+        let x = b.input("x", DataType::F32, vec![Dim::from(2)]).unwrap();
+        let steps = vec![
+            Step::Binary(Binary::Max, Operand::Input(0), Operand::Number(0.0)),
+            Step::Binary(Binary::Min, Operand::Step(0), Operand::Number(7.0)),
+        ];
+        let near = b.op(Op::Fused(Fused { steps }), &[x]).unwrap();
+        let y = b.cast(near, DataType::I64).unwrap();
+        assert_eq!(named(b, y, LARGE), None);
         let mut b = GraphBuilder::new();
         let x = b.input("x", DataType::F32, vec![Dim::from(2)]).unwrap();
         let near = b.unary(Unary::Sigmoid, x).unwrap();
