@@ -12,6 +12,7 @@ mod loss;
 pub(crate) mod microsoft;
 mod normalization;
 mod optional;
+mod padding;
 mod pooling;
 mod product;
 mod quantization;
@@ -24,6 +25,7 @@ mod scatter;
 mod selection;
 mod shape;
 mod signal;
+mod slicing;
 mod text;
 mod window;
 
@@ -44,6 +46,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     loss::TABLE,
     normalization::TABLE,
     optional::TABLE,
+    padding::TABLE,
     pooling::TABLE,
     product::TABLE,
     quantization::TABLE,
@@ -56,6 +59,7 @@ pub(crate) const FAMILIES: &[&[Entry]] = &[
     selection::TABLE,
     shape::TABLE,
     signal::TABLE,
+    slicing::TABLE,
     text::TABLE,
 ];
 

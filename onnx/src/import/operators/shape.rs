@@ -2,12 +2,12 @@
 
 use std::cmp::Ordering;
 
-use fewbit_engine::graph::op::{Binary, Pad, PadMode};
-use fewbit_engine::graph::{Dim, Op, Shape, fixed_shape};
+use fewbit_engine::graph::op::Binary;
+use fewbit_engine::graph::{Dim, Shape, fixed_shape};
 use fewbit_engine::tensor::DataType;
 
 use super::one;
-use crate::import::context::{Context, MOST_PLACES, Made, Value};
+use crate::import::context::{Context, Made, Value};
 use crate::import::error::{Refusal, unsupported, wrong};
 use crate::import::node::{Node, axes_of, axis_of};
 use crate::import::table::Entry;
@@ -24,9 +24,6 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::new("Transpose", 1, transpose),
     Entry::new("Concat", 4, concat),
     Entry::new("Split", 2, split),
-    Entry::new("Slice", 1, slice),
-    Entry::new("Pad", 2, pad),
-    Entry::new("CenterCropPad", 18, center_crop_pad),
     Entry::new("Expand", 8, expand),
     Entry::new("Tile", 6, tile),
     Entry::new("DepthToSpace", 1, depth_to_space),
@@ -35,9 +32,6 @@ pub(super) const TABLE: &[Entry] = &[
 
 /// More elements than a made-up tensor may have.
 const MOST_MADE: usize = 1 << 26;
-
-/// What no axis reaches: exporters write such bounds for "to the end".
-const FAR: i64 = i32::MAX as i64;
 
 /// More than blocks of places have on a side.
 const MOST_BLOCK: usize = 1 << 16;
@@ -269,225 +263,6 @@ fn split(cx: &mut Context, node: &Node<'_>) -> Outputs {
         start += part;
     }
     Ok(out)
-}
-
-/// Bounds are attributes before operator set 10 and inputs from then on; they may be beyond the axis.
-fn slice(cx: &mut Context, node: &Node<'_>) -> Outputs {
-    let x = node.input(0)?;
-    let shape = cx.dims(x)?;
-    let list = |at: usize, name: &str| -> Result<Option<Vec<Dim>>, Refusal> {
-        match node.optional(at) {
-            Some(values) => Ok(Some(cx.known_dims(values)?)),
-            None if node.opset < 10 => {
-                let given = node.ints(name)?;
-                Ok(given.map(|all| all.into_iter().map(Dim::from_i64).collect()))
-            }
-            None => Ok(None),
-        }
-    };
-    let integers = |at: usize, name: &str| -> Result<Option<Vec<i64>>, Refusal> {
-        let Some(dims) = list(at, name)? else {
-            return Ok(None);
-        };
-        let integers: Option<Vec<i64>> = dims.iter().map(Dim::integer).collect();
-        integers.map(Some).ok_or_else(|| Refusal::sizes(&dims))
-    };
-    let (Some(starts), Some(ends)) = (list(1, "starts")?, list(2, "ends")?) else {
-        return wrong("no bounds");
-    };
-    let axes = match integers(3, "axes")? {
-        Some(axes) => axes,
-        None => (0..starts.len() as i64).collect(),
-    };
-    let steps = integers(4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
-    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
-        return wrong("starts, ends, axes and steps of different lengths");
-    }
-    let mut y = x;
-    for (i, &axis) in axes.iter().enumerate() {
-        let axis = axis_of(axis, shape.len())?;
-        let whole = &shape[axis];
-        let fixed = (whole.fixed(), starts[i].integer(), ends[i].integer());
-        let (Some(size), Some(start), Some(end)) = fixed else {
-            if steps[i] != 1 {
-                let all = [whole.clone(), starts[i].clone(), ends[i].clone()];
-                return Err(Refusal::sizes(&all));
-            }
-            let first = bound(cx, whole, &starts[i])?;
-            let last = bound(cx, whole, &ends[i])?;
-            y = cx.slice_dims(y, axis, first.clone(), last - first)?;
-            continue;
-        };
-        let (first, count) = places(size, start, end, steps[i])?;
-        y = match steps[i] {
-            _ if count == 0 => cx.slice(y, axis, 0, 0)?,
-            1 => cx.slice(y, axis, first as usize, count)?,
-            _ if count > MOST_PLACES => return unsupported(format!("{count} places with a step")),
-            step => {
-                let places: Vec<usize> = (0..count as i64)
-                    .map(|at| (first + at * step) as usize)
-                    .collect();
-                cx.pick(y, axis, &places)?
-            }
-        };
-    }
-    Ok(vec![y])
-}
-
-/// A bound of an axis whose size may be a symbol. Where a bound is beyond the axis for some sizes, ONNX takes its end, and the
-/// graph is refused when it is given those.
-fn bound(cx: &Context, whole: &Dim, bound: &Dim) -> Result<Dim, Refusal> {
-    match (bound.sign(), bound.integer()) {
-        (Some(Ordering::Less), Some(far)) if far <= -FAR => Ok(Dim::from(0)),
-        (Some(Ordering::Less), _) => Ok(whole.clone() + bound.clone()),
-        (_, Some(far)) if far >= FAR => Ok(whole.clone()),
-        _ if bound.is_size() || cx.is_before(bound) => Ok(bound.clone()),
-        // All of an axis counted from its end, also where that is 0.
-        _ if (whole.clone() + bound.clone()).integer() == Some(0) => Ok(Dim::from(0)),
-        _ => Err(Refusal::sizes(&[whole.clone(), bound.clone()])),
-    }
-}
-
-/// The first place that a slice takes of an axis of `size`, and how many, by ONNX's rule of clamping.
-fn places(size: usize, start: i64, end: i64, step: i64) -> Result<(i64, usize), Refusal> {
-    let size = size as i64;
-    let from_start = |at: i64| if at < 0 { at.saturating_add(size) } else { at };
-    let (low, high) = match step {
-        0 => return wrong("a step of 0"),
-        1.. => (0, size),
-        _ => (-1, size - 1),
-    };
-    let first = from_start(start).clamp(low, high);
-    let last = from_start(end).clamp(low, high);
-    let span = if step > 0 { last - first } else { first - last };
-    let count = match u64::try_from(span) {
-        Ok(span) => span.div_ceil(step.unsigned_abs()),
-        Err(_) => 0,
-    };
-    Ok((first, count as usize))
-}
-
-fn pad(cx: &mut Context, node: &Node<'_>) -> Outputs {
-    let x = node.input(0)?;
-    let shape = cx.dims(x)?;
-    let (pads, value) = if node.opset >= 11 {
-        let pads = node.input(1)?;
-        let value = match node.optional(2) {
-            Some(value) => cx.known_float(value)?,
-            None => 0.0,
-        };
-        (cx.known_ints(pads)?, value)
-    } else {
-        let pads = node.ints("pads")?.unwrap_or_default();
-        (pads, node.float("value", 0.0)?.into())
-    };
-    let axes: Vec<usize> = match node.optional(3) {
-        Some(axes) => {
-            let axes = cx.known_ints(axes)?.into_iter();
-            axes.map(|axis| axis_of(axis, shape.len()))
-                .collect::<Result<_, _>>()?
-        }
-        None => (0..shape.len()).collect(),
-    };
-    if pads.len() != 2 * axes.len() {
-        return wrong(format!("pads {pads:?} for axes {axes:?}"));
-    }
-    let mode = match node.word("mode", "constant")?.as_str() {
-        "constant" if f64::from(value as f32) == value || value.is_nan() => {
-            PadMode::Constant(value as f32)
-        }
-        "constant" => return unsupported(format!("padding with {value}")),
-        "edge" => PadMode::Edge,
-        "reflect" => PadMode::Reflection,
-        "wrap" => {
-            let mut y = x;
-            for (i, &axis) in axes.iter().enumerate() {
-                y = wrapped(cx, y, axis, pads[i], pads[axes.len() + i])?;
-            }
-            return Ok(vec![y]);
-        }
-        other => return unsupported(format!("mode {other:?}")),
-    };
-    let (mut before, mut after) = (vec![0; shape.len()], vec![0; shape.len()]);
-    for (i, &axis) in axes.iter().enumerate() {
-        (before[axis], after[axis]) = (pads[i], pads[axes.len() + i]);
-    }
-    one(padded(cx, x, &before, &after, mode))
-}
-
-/// An axis that goes on from its end at its beginning.
-fn wrapped(cx: &mut Context, x: Value, axis: usize, before: i64, after: i64) -> Made {
-    let size = cx.shape(x)?[axis] as i64;
-    let count = size.checked_add(before).and_then(|n| n.checked_add(after));
-    let Some(count) = count.filter(|&count| count >= 0 && size > 0) else {
-        return wrong(format!("{before} and {after} around {size}"));
-    };
-    if count > MOST_PLACES as i64 {
-        return unsupported(format!("an axis of {count}"));
-    }
-    let places = (0..count).map(|at| (at - before).rem_euclid(size) as usize);
-    cx.pick(x, axis, &places.collect::<Vec<_>>())
-}
-
-/// With elements added before and after each dimension, or taken away where a number is negative.
-fn padded(cx: &mut Context, x: Value, before: &[i64], after: &[i64], mode: PadMode) -> Made {
-    let mut y = x;
-    for (axis, size) in cx.dims(x)?.into_iter().enumerate() {
-        let cut = |by: i64| usize::try_from(by.min(0).unsigned_abs()).unwrap_or(usize::MAX);
-        let (first, last) = (cut(before[axis]), cut(after[axis]));
-        let Some(size) = size.fixed() else {
-            if first > 0 || last > 0 {
-                return Err(Refusal::sizes(&[size]));
-            }
-            continue;
-        };
-        match size
-            .checked_sub(first)
-            .and_then(|left| left.checked_sub(last))
-        {
-            Some(left) => y = cx.slice(y, axis, first, left)?,
-            None => return wrong(format!("{first} and {last} taken of {size}")),
-        }
-    }
-    let sizes = |pads: &[i64]| -> Vec<usize> {
-        pads.iter()
-            .map(|&by| usize::try_from(by.max(0)).unwrap_or(usize::MAX))
-            .collect()
-    };
-    let pad = Pad {
-        before: sizes(before),
-        after: sizes(after),
-        mode,
-    };
-    if pad.before.iter().chain(&pad.after).all(|&by| by == 0) {
-        return Ok(y);
-    }
-    cx.op(Op::Pad(pad), &[y], x.data_type)
-}
-
-/// Crops or pads each axis around its middle; what is odd goes to the end.
-fn center_crop_pad(cx: &mut Context, node: &Node<'_>) -> Outputs {
-    let (x, wanted) = (node.input(0)?, node.input(1)?);
-    let (shape, wanted) = (cx.shape(x)?, cx.known_ints(wanted)?);
-    let axes: Vec<usize> = match node.ints("axes")? {
-        Some(axes) => axes
-            .iter()
-            .map(|&axis| axis_of(axis, shape.len()))
-            .collect::<Result<_, _>>()?,
-        None => (0..shape.len()).collect(),
-    };
-    if axes.len() != wanted.len() {
-        return wrong(format!("sizes {wanted:?} for axes {axes:?}"));
-    }
-    let wanted = sizes(&wanted)?;
-    let (mut before, mut after) = (vec![0; shape.len()], vec![0; shape.len()]);
-    for (&axis, &size) in axes.iter().zip(&wanted) {
-        let more = size as i64 - shape[axis] as i64;
-        // Both halves are rounded down: of what is cut as of what is added.
-        let first = more.abs() / 2 * more.signum();
-        (before[axis], after[axis]) = (first, more - first);
-    }
-    one(padded(cx, x, &before, &after, PadMode::Constant(0.0)))
 }
 
 fn expand(cx: &mut Context, node: &Node<'_>) -> Outputs {
