@@ -14,6 +14,8 @@ use fewbit_engine::tensor::ElementType;
 use fewbit_native_backends::NativeTarget;
 use serde::Serialize;
 
+use super::browsers::Wants;
+use super::needs::Needs;
 use crate::target::{BrowserBackend, NativeBackend, Target};
 
 /// Whether a target would run a model.
@@ -65,26 +67,30 @@ pub fn usual_sizes(graph: &Graph, kind: Option<&ModelKind>) -> Bindings {
 /// Tokens of a run: the largest chunk of a prefill.
 const TOKENS: usize = fewbit_engine::model::MAX_CHUNK;
 
-/// Asks every back end about the graphs of a model, each with its sizes.
-pub fn coverage(parts: &[(&Graph, Bindings)]) -> Vec<Coverage> {
+/// Asks every back end about the graphs of a model, each with its sizes; a browser's are the native ones, with less of
+/// what `needs` may say is too much.
+pub fn coverage(parts: &[(&Graph, Bindings)], needs: Option<&Needs>) -> Vec<Coverage> {
     let cpu = asked(cpu(), parts);
     let gpu = asked(gpu(), parts);
-    let mut all: Vec<Coverage> = Target::all()
-        .into_iter()
-        .map(|target| {
-            let of = match target {
-                Target::Native(NativeBackend::Cpu) | Target::Browser(_, BrowserBackend::Wasm) => {
-                    &cpu
-                }
-                Target::Native(NativeBackend::Wgpu)
-                | Target::Browser(_, BrowserBackend::Webgpu) => &gpu,
-            };
-            Coverage {
-                target: target.to_string(),
-                ..of.clone()
+    // Sizes that do not fit are told by the back ends.
+    let wants = Wants::of(parts, needs).unwrap_or_default();
+    let of = |target: Target| match target {
+        Target::Native(backend) => Coverage {
+            target: target.to_string(),
+            ..match backend {
+                NativeBackend::Cpu => cpu.clone(),
+                NativeBackend::Wgpu => gpu.clone(),
             }
-        })
-        .collect();
+        },
+        Target::Browser(browser, backend) => {
+            let native = match backend {
+                BrowserBackend::Wasm => &cpu,
+                BrowserBackend::Webgpu => &gpu,
+            };
+            wants.claim(browser, backend, native)
+        }
+    };
+    let mut all: Vec<Coverage> = Target::all().into_iter().map(of).collect();
     all.push(exported(parts));
     all
 }

@@ -2,6 +2,7 @@
 //!
 //! Files are read as untrusted: headers by the engine's readers, weights chunk by chunk. Nothing is run.
 
+mod browsers;
 pub mod coverage;
 mod needs;
 mod numbers;
@@ -410,16 +411,16 @@ fn finite(
 
 fn operators(report: &mut Report, open: &OpenModel) {
     let parts = parts(&open.built);
-    covered(report, &parts);
     match needs::needs(&parts, &open.source) {
         Ok(needs) => report.memory = Some(needs),
         Err(error) => report.check("memory", Verdict::Unknown, error.to_string()),
     }
+    covered(report, &parts);
 }
 
 /// The targets' answers; the check fails where the reference back end, native:cpu, has not all of the operators.
 fn covered(report: &mut Report, parts: &[(&Graph, Bindings)]) {
-    report.targets = coverage::coverage(parts);
+    report.targets = coverage::coverage(parts, report.memory.as_ref());
     let lacking: Vec<&Coverage> = report
         .targets
         .iter()

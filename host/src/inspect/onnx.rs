@@ -46,8 +46,8 @@ pub(super) fn look(
                 finite(report, std::slice::from_ref(&source), &|_| true, on);
                 let sizes = sizes_that_fit(&graph);
                 let parts = [(&graph, sizes)];
-                covered(report, &parts);
                 report.memory = needs::needs(&parts, &source).ok();
+                covered(report, &parts);
             }
             Err(error) => refused(report, name, &error),
         }
