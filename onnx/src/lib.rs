@@ -15,8 +15,8 @@ mod session;
 pub use export::{ExportError, ExternalData, OnExport, Prepared, export, prepare};
 pub use import::{
     DecoderOptions, ImportError, ImportOptions, Imported, ImportedDecoder, Interface, OnnxFile,
-    TensorFault, UnsupportedOperator, import, import_decoder, import_for, imported_operators,
-    interface, read_tensor, tensor_file,
+    TensorFault, UnsupportedOperator, import, import_decoder, imported_operators, interface,
+    read_tensor, tensor_file,
 };
 pub use open::{OpenError, open, open_as_it_is};
 pub use rewrite::rewrite;

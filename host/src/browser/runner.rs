@@ -18,6 +18,9 @@ use crate::speech::{TranscribeJob, TranscribeResult};
 use crate::store::ModelFiles;
 use crate::target::{Browser, BrowserBackend};
 
+/// The page's codes for what is wrong with a file, and not with the page.
+const SAYS_OF_A_FILE: [&str; 4] = ["unsupported", "unavailable", "bad_model", "bad_argument"];
+
 /// The server whose pages a browser opens.
 pub trait Pages: Send + Sync {
     /// `http://127.0.0.1:PORT`.
@@ -150,8 +153,8 @@ impl<'p> BrowserRunner<'p> {
         }
     }
 
-    /// Runs an ONNX file once, in a worker of its own. The browser starts with the first one, and anew after one that it did
-    /// not outlive.
+    /// Runs an ONNX file once, in a worker of its own. The browser starts with the first one, and anew after one that did not
+    /// end as a file may: what traps, takes too long or fills the memory leaves the next one a fresh page.
     ///
     /// # Errors
     /// What the page says of the file, or the browser of the page.
@@ -163,7 +166,8 @@ impl<'p> BrowserRunner<'p> {
             Ok(value) => return read(value),
             Err(failure) => failure.error,
         };
-        if !matches!(failure, BrowserError::Page { .. })
+        let told = |code: &str| SAYS_OF_A_FILE.contains(&code);
+        if !matches!(&failure, BrowserError::Page { code, .. } if told(code))
             && let Some(page) = self.page.take()
         {
             page.close().await;

@@ -2,6 +2,7 @@
 //! hangs leaves the others alone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fewbit_engine::tensor::{DataType, Tensor};
 use fewbit_onnx::interface;
@@ -18,6 +19,7 @@ use crate::target::{Browser, BrowserBackend};
 pub struct BrowserCases<'p> {
     runner: BrowserRunner<'p>,
     backend: BrowserBackend,
+    limit: Duration,
     /// Why the browser cannot be had: no case is asked of it then.
     missing: Option<Failure>,
 }
@@ -27,8 +29,15 @@ impl<'p> BrowserCases<'p> {
         BrowserCases {
             runner: BrowserRunner::new(browser, backend, pages, BrowserOptions::default()),
             backend,
+            limit: MOST_TIME,
             missing: None,
         }
+    }
+
+    /// With another limit for the time that a case takes.
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Runs a case and compares every output with the expected one.
@@ -79,7 +88,7 @@ impl<'p> BrowserCases<'p> {
             model: model.to_vec(),
             inputs: inputs.collect(),
             outputs: set.expected.iter().map(|(name, _)| name.clone()).collect(),
-            limit_ms: MOST_TIME.as_millis() as u64,
+            limit_ms: self.limit.as_millis() as u64,
         };
         let result = self.runner.onnx(job).await;
         if self.runner.page().is_none()

@@ -1,16 +1,18 @@
 //! One case on one of the engine's own back ends, in this process.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use fewbit_engine::backend::{BackendError, NumericPolicy};
 use fewbit_engine::graph::pass::prune;
 use fewbit_engine::graph::{Bindings, Graph};
-use fewbit_engine::session::{Session, SessionError};
+use fewbit_engine::session::SessionError;
+use fewbit_engine::source::{ByteSource, MemorySource};
+use fewbit_engine::task::checkpoint::ModelFiles;
 use fewbit_engine::tensor::Tensor;
-use fewbit_onnx::{ImportError, Imported, import_for, interface};
+use fewbit_onnx::{ImportError, OnnxFile, OnnxSession, RunError, interface};
 
 use fewbit_native_backends::NativeTarget;
 
@@ -95,35 +97,60 @@ fn of_session(error: &SessionError) -> Failure {
     (outcome, error.to_string())
 }
 
+fn of_run(error: &RunError) -> Failure {
+    match error {
+        RunError::Import(error) => of_import(error),
+        RunError::Session(error) => of_session(error),
+    }
+}
+
 pub(super) fn wrong(message: impl ToString) -> Failure {
     (Outcome::Error, message.to_string())
 }
 
-/// How many nodes ran, where every output is the expected one.
+/// How many nodes ran, where every output is the expected one. All data sets run in one session.
 fn compute(case: &Case, file: &str, target: NativeTarget) -> Result<usize, Failure> {
     let tolerance = tolerance(case)?;
     let model = case.files.get("model.onnx").map_or(&[][..], Vec::as_slice);
     let interface = interface(model, file).map_err(|e| of_import(&e))?;
-    let mut nodes = 0;
+    let (mut nodes, mut session) = (0, None);
     for set in data_sets(case, &interface)? {
-        let imported = import_for(model, file, &set.inputs).map_err(|e| of_import(&e))?;
-        nodes = prune(&imported.graph).nodes.len();
-        let got = outputs_of(&set, imported, target)?;
-        set.compare(&got, tolerance)?;
+        let session = match &mut session {
+            Some(session) => session,
+            none => none.insert(opened(model, file, &set, target)?),
+        };
+        nodes = pollster::block_on(async {
+            let graph = session.graph(&set.inputs).await.map_err(|e| of_run(&e))?;
+            let graph = prune(graph);
+            small(&graph, &bindings(&graph, &set.inputs))?;
+            let names: Vec<&str> = set.expected.iter().map(|(n, _)| n.as_str()).collect();
+            let got = session.run(&set.inputs, &names).await;
+            set.compare(&got.map_err(|e| of_run(&e))?, tolerance)?;
+            Ok::<_, Failure>(graph.nodes.len())
+        })?;
     }
     Ok(nodes)
 }
 
-fn outputs_of(
+fn opened(
+    model: &[u8],
+    file: &str,
     set: &DataSet,
-    imported: Imported,
     target: NativeTarget,
-) -> Result<Vec<Tensor>, Failure> {
-    let given: Vec<(&str, &Tensor)> = set.inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
-    let names: Vec<&str> = set.expected.iter().map(|(n, _)| n.as_str()).collect();
-    let bindings = bindings(&imported.graph, &set.inputs);
-    small(&imported.graph, &bindings)?;
-    outputs(imported, &bindings, &given, &names, target)
+) -> Result<OnnxSession, Failure> {
+    let Some(device) = target.device(NumericPolicy::default(), Some(1)) else {
+        let reason = format!("native:{} is not built in", target.name());
+        return Err((Outcome::Unavailable, reason));
+    };
+    pollster::block_on(async {
+        let source: Rc<dyn ByteSource> = Rc::new(MemorySource::new(file, model.to_vec()));
+        let files = ModelFiles::new(vec![source]);
+        let file = OnnxFile::open(&files, file)
+            .await
+            .map_err(|e| of_import(&e))?;
+        let session = OnnxSession::open(device, file, &set.inputs).await;
+        session.map_err(|e| of_run(&e))
+    })
 }
 
 /// What the inputs' sizes make of the graph's symbols.
@@ -158,22 +185,4 @@ fn small(graph: &Graph, bindings: &Bindings) -> Result<(), Failure> {
         return Err((Outcome::Unsupported, reason));
     }
     Ok(())
-}
-
-fn outputs(
-    imported: Imported,
-    bindings: &Bindings,
-    inputs: &[(&str, &Tensor)],
-    names: &[&str],
-    target: NativeTarget,
-) -> Result<Vec<Tensor>, Failure> {
-    let Some(device) = target.device(NumericPolicy::default(), Some(1)) else {
-        let reason = format!("native:{} is not built in", target.name());
-        return Err((Outcome::Unavailable, reason));
-    };
-    let mut go_on = |_| ControlFlow::Continue(());
-    let session = Session::open(device, imported.graph, imported.source, &mut go_on);
-    let mut session = pollster::block_on(session).map_err(|e| of_session(&e))?;
-    let run = session.run(bindings, inputs, names);
-    pollster::block_on(run).map_err(|e| of_session(&e))
 }

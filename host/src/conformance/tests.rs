@@ -13,15 +13,19 @@ use prost::Message;
 
 use fewbit_native_backends::NativeTarget;
 
-use super::{Cases, Table, run};
+use super::{Case, Cases, Table, run};
 use crate::job::Outcome;
 
 fn value(name: &str) -> ValueInfoProto {
+    value_of(DataType::F32, name)
+}
+
+fn value_of(data_type: DataType, name: &str) -> ValueInfoProto {
     ValueInfoProto {
         name: Some(name.into()),
         r#type: Some(TypeProto {
             tensor_type: Some(TensorTypeProto {
-                elem_type: Some(data_type_number(DataType::F32)),
+                elem_type: Some(data_type_number(data_type)),
                 shape: Some(TensorShapeProto {
                     dim: vec![Dimension {
                         dim_value: Some(2),
@@ -143,6 +147,68 @@ fn a_place_without_cases_is_an_error() {
     let archive = dir.path().join("cases.zip");
     std::fs::write(&archive, b"no archive").unwrap();
     assert!(Cases::open(&archive).is_err());
+}
+
+/// A square of integers of 64 bits: `x · x`.
+fn square(number: i64) -> Case {
+    let whole = |name: &str| value_of(DataType::I64, name);
+    let model = ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![OperatorSetIdProto {
+            domain: None,
+            version: Some(14),
+        }],
+        graph: Some(GraphProto {
+            node: vec![NodeProto {
+                input: vec!["x".into(), "x".into()],
+                output: vec!["y".into()],
+                op_type: Some("Mul".into()),
+                ..NodeProto::default()
+            }],
+            input: vec![whole("x")],
+            output: vec![whole("y")],
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    };
+    let numbers = |numbers: [i64; 2]| {
+        TensorProto {
+            dims: vec![2],
+            data_type: Some(data_type_number(DataType::I64)),
+            raw_data: Some(Tensor::from_i64(&[2], &numbers).unwrap().bytes().to_vec()),
+            ..TensorProto::default()
+        }
+        .encode_to_vec()
+    };
+    let files = [
+        ("model.onnx", model.encode_to_vec()),
+        ("test_data_set_0/input_0.pb", numbers([number, -3])),
+        ("test_data_set_0/output_0.pb", numbers([number * number, 9])),
+    ];
+    Case {
+        name: "square".into(),
+        files: files
+            .into_iter()
+            .map(|(name, bytes)| (name.to_owned(), bytes))
+            .collect(),
+    }
+}
+
+/// A device that keeps 32 bits computes what fits, and says of what does not which operator it is.
+#[test]
+fn integers_of_64_bits_are_right_or_refused() {
+    for number in [7, 1 << 20] {
+        let verdict = run(square(number), NativeTarget::Cpu);
+        assert_eq!(verdict.outcome, Outcome::Pass, "{verdict:?}");
+        let verdict = run(square(number), NativeTarget::Wgpu);
+        let reason = verdict.reason.unwrap_or_default();
+        match verdict.outcome {
+            Outcome::Unavailable => println!("skipped: {reason}"),
+            Outcome::Pass => {}
+            Outcome::Unsupported => assert!(number > 7 && reason.contains("mul"), "{reason}"),
+            other => panic!("{other:?}: {reason}"),
+        }
+    }
 }
 
 /// What is not imported is said to be so; nothing is wrong.

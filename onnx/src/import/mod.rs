@@ -120,18 +120,6 @@ fn symbol_of(value: &str, axis: usize, dim: &Dimension) -> Option<String> {
     }
 }
 
-/// Reads a model in memory as [`OnnxFile::import_for`] does.
-///
-/// # Errors
-/// Those of [`OnnxFile::open`] and [`OnnxFile::import_for`].
-pub fn import_for(
-    bytes: &[u8],
-    file: &str,
-    inputs: &BTreeMap<String, Tensor>,
-) -> Result<Imported, ImportError> {
-    at_once(async { in_memory(bytes, file).await?.import_for(inputs).await })
-}
-
 async fn in_memory(bytes: &[u8], file: &str) -> Result<OnnxFile, ImportError> {
     let source = Rc::new(MemorySource::new(file, bytes.to_vec()));
     OnnxFile::read(source, &ModelFiles::default()).await

@@ -142,18 +142,11 @@ impl OnnxFile {
     }
 
     /// Makes the graph for these inputs: their sizes and values are put in where the graph depends on them, and only there.
+    /// With it, what was put in.
     ///
     /// # Errors
     /// As [`OnnxFile::import`], where what is asked for is not among the inputs.
     pub async fn import_for(
-        &self,
-        inputs: &BTreeMap<String, Tensor>,
-    ) -> Result<Imported, ImportError> {
-        Ok(self.import_with(inputs).await?.0)
-    }
-
-    /// The same, and what of the inputs was put in.
-    pub(crate) async fn import_with(
         &self,
         inputs: &BTreeMap<String, Tensor>,
     ) -> Result<(Imported, ImportOptions), ImportError> {
