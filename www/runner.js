@@ -110,14 +110,15 @@ async function loadModel(job, entry) {
   );
   const { info } = model;
   const onGpu = info.backend === "webgpu";
+  const onWasm = info.backend === "wasm";
   const simd = { simd: ["simd128"], relaxed: ["simd128", "relaxed-simd"], threads: ["simd128", "relaxed-simd", "threads"] };
   return {
     backend: info.backend,
     variant: info.variant,
-    adapter: onGpu && info.adapter ? adapter(info.adapter) : null,
-    features: [...(simd[info.variant] ?? []), ...(onGpu ? (info.adapter?.features ?? []) : [])],
-    threads_asked: onGpu ? null : info.threads.asked,
-    threads: onGpu ? null : info.threads.got,
+    adapter: !onWasm && info.adapter ? adapter(info.adapter) : null,
+    features: [...(simd[info.variant] ?? info.features), ...(onGpu ? (info.adapter?.features ?? []) : [])],
+    threads_asked: !onWasm ? null : info.threads.asked,
+    threads: !onWasm ? null : info.threads.got,
     activations: info.activations,
     model: {
       architecture: info.architecture,

@@ -23,11 +23,13 @@ use tower_http::services::ServeDir;
 /// How long one piece of work in a page may take on a busy machine with a software adapter.
 pub const LIMIT: Duration = Duration::from_secs(240);
 
-/// The browsers to test with, in the order of [`Browser::ALL`]; those missing are named on standard error.
+/// The browsers to test with, in the order of [`Browser::ALL`]; those that are missing are named on standard error.
 pub fn browsers(test: &str) -> Result<Vec<Installed>> {
     let wanted = std::env::var("FEWBIT_BROWSERS").ok();
     let mut found = Vec::new();
-    for browser in Browser::ALL {
+    // The shell is Chromium once more; what it is for, WebNN, has tests of its own.
+    let usual = |browser: &Browser| *browser != Browser::Shell || wanted.is_some();
+    for browser in Browser::ALL.into_iter().filter(usual) {
         if let Some(wanted) = &wanted
             && !wanted.split(',').any(|name| name.trim() == browser.name())
         {

@@ -62,7 +62,9 @@ impl std::fmt::Display for Readings {
 /// Opens a headless session whose garbage can be collected when asked, where the browser has that.
 pub async fn open(installed: &Installed, webgpu: bool, page: &str) -> Result<Session> {
     let extra_flags = match installed.browser {
-        Browser::Chrome | Browser::Edge => vec!["--js-flags=--expose-gc".to_owned()],
+        Browser::Chrome | Browser::Shell | Browser::Edge => {
+            vec!["--js-flags=--expose-gc".to_owned()]
+        }
         Browser::Firefox | Browser::Safari => Vec::new(),
     };
     let options = SessionOptions {

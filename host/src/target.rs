@@ -24,6 +24,8 @@ pub enum NativeBackend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Browser {
     Chrome,
+    /// Chromium's headless shell, in a build that has WebNN.
+    Shell,
     Firefox,
     Safari,
     Edge,
@@ -33,6 +35,7 @@ pub enum Browser {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BrowserBackend {
     Webgpu,
+    Webnn,
     Wasm,
 }
 
@@ -40,7 +43,9 @@ pub enum BrowserBackend {
 pub enum TargetError {
     #[error("`{0}` is no target: write PLACE:BACKEND, one of {known}", known = known())]
     Form(String),
-    #[error("`{place}` in `{target}` is no place to run: native, chrome, firefox, safari or edge")]
+    #[error(
+        "`{place}` in `{target}` is no place to run: native, chrome, shell, firefox, safari or edge"
+    )]
     Place { target: String, place: String },
     #[error("`{backend}` in `{target}` is no back end of `{place}`, which has {has}")]
     Backend {
@@ -63,8 +68,9 @@ impl NativeBackend {
 }
 
 impl Browser {
-    pub const ALL: [Browser; 4] = [
+    pub const ALL: [Browser; 5] = [
         Browser::Chrome,
+        Browser::Shell,
         Browser::Firefox,
         Browser::Safari,
         Browser::Edge,
@@ -73,6 +79,7 @@ impl Browser {
     pub const fn name(self) -> &'static str {
         match self {
             Browser::Chrome => "chrome",
+            Browser::Shell => "shell",
             Browser::Firefox => "firefox",
             Browser::Safari => "safari",
             Browser::Edge => "edge",
@@ -81,11 +88,16 @@ impl Browser {
 }
 
 impl BrowserBackend {
-    pub const ALL: [BrowserBackend; 2] = [BrowserBackend::Webgpu, BrowserBackend::Wasm];
+    pub const ALL: [BrowserBackend; 3] = [
+        BrowserBackend::Webgpu,
+        BrowserBackend::Webnn,
+        BrowserBackend::Wasm,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
             BrowserBackend::Webgpu => "webgpu",
+            BrowserBackend::Webnn => "webnn",
             BrowserBackend::Wasm => "wasm",
         }
     }
@@ -135,7 +147,7 @@ impl FromStr for Target {
             .into_iter()
             .find(|b| b.name() == backend)
             .map(|backend| Target::Browser(browser, backend))
-            .ok_or_else(|| no_backend("webgpu and wasm"))
+            .ok_or_else(|| no_backend("webgpu, webnn and wasm"))
     }
 }
 
@@ -178,7 +190,7 @@ mod tests {
         for target in Target::all() {
             assert_eq!(target.to_string().parse(), Ok(target));
         }
-        assert_eq!(Target::all().len(), 10);
+        assert_eq!(Target::all().len(), 17);
     }
 
     #[test]
@@ -187,7 +199,7 @@ mod tests {
         assert!(message("cpu").contains("native:cpu"));
         assert!(message("opera:wasm").contains("`opera`"));
         assert!(message("native:webgpu").contains("cpu and wgpu"));
-        assert!(message("chrome:wgpu").contains("webgpu and wasm"));
+        assert!(message("chrome:wgpu").contains("webgpu, webnn and wasm"));
         assert!(message("Chrome:wasm").contains("`Chrome`"));
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn device(request: &LoadRequest) -> Result<Box<dyn Device>, Fault> {
             parallel: parallel(request)?,
         }))),
         BackendName::Webgpu => gpu(request),
+        BackendName::Webnn => webnn(request),
     }
 }
 
@@ -49,6 +50,36 @@ fn gpu(_request: &LoadRequest) -> Result<Box<dyn Device>, Fault> {
     Err(Fault::new(
         "unsupported",
         "this build of the runtime has no GPU back end",
+    ))
+}
+
+#[cfg(feature = "webnn")]
+fn webnn(request: &LoadRequest) -> Result<Box<dyn Device>, Fault> {
+    use crate::message::PowerPreference;
+    use crate::webnn::{WebnnDevice, WebnnOptions};
+
+    if request.activations == ActivationsName::Q8 {
+        return Err(Fault::new(
+            "unsupported",
+            "WebNN computes in floating point: activations of 8 bits are not to be had",
+        ));
+    }
+    let preference = request.power_preference.map(|preference| match preference {
+        PowerPreference::Default => "default",
+        PowerPreference::HighPerformance => "high-performance",
+        PowerPreference::LowPower => "low-power",
+    });
+    Ok(Box::new(WebnnDevice::new(WebnnOptions {
+        power_preference: preference.map(str::to_owned),
+        accelerated: request.accelerated,
+    })))
+}
+
+#[cfg(not(feature = "webnn"))]
+fn webnn(_request: &LoadRequest) -> Result<Box<dyn Device>, Fault> {
+    Err(Fault::new(
+        "unsupported",
+        "this build of the runtime has no WebNN back end",
     ))
 }
 

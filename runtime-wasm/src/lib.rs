@@ -18,6 +18,8 @@ mod panic;
 #[cfg(target_feature = "atomics")]
 mod pool;
 mod prompt;
+#[cfg(feature = "webnn")]
+mod webnn;
 
 pub use hash::Sha256;
 pub use model::{JsGeneration, JsModel, load_model};

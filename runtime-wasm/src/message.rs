@@ -22,7 +22,17 @@ pub(crate) fn write<T: Serialize>(answer: &T) -> Result<String, Fault> {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum BackendName {
     Webgpu,
+    Webnn,
     Wasm,
+}
+
+/// `MLPowerPreference`
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PowerPreference {
+    Default,
+    HighPerformance,
+    LowPower,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -33,7 +43,8 @@ pub(crate) enum ActivationsName {
     Q8,
 }
 
-/// How to load.
+/// How to load. What is said of a back end is not read in builds without it.
+#[cfg_attr(not(all(feature = "gpu", feature = "webnn")), allow(dead_code))]
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct LoadRequest {
@@ -43,6 +54,9 @@ pub(crate) struct LoadRequest {
     pub(crate) software_adapter: Option<bool>,
     pub(crate) context_length: Option<usize>,
     pub(crate) activations: ActivationsName,
+    /// What WebNN's context is asked for.
+    pub(crate) power_preference: Option<PowerPreference>,
+    pub(crate) accelerated: Option<bool>,
     /// The pool's address, 0 for none, and how many threads it has.
     pub(crate) pool: usize,
     pub(crate) threads: usize,
@@ -223,5 +237,7 @@ pub(crate) struct Info<'a> {
     pub(crate) activations: &'static str,
     /// The kernels' instruction set, or the features of the device in use.
     pub(crate) features: Vec<String>,
+    /// The adapter or the devices, as the back end names them.
+    pub(crate) device: String,
     pub(crate) threads: usize,
 }

@@ -128,6 +128,7 @@ impl JsModel {
                 _ => "float",
             },
             features: backend.features,
+            device: backend.adapter,
             threads: backend.threads,
         })?)
     }
@@ -264,12 +265,12 @@ impl JsModel {
         Ok(prompt::encode(&model, message::parse(request)?)?)
     }
 
-    /// Bytes of weights, states and plans on the GPU, as of now or, while a run is under way, of before it; `undefined`
+    /// Bytes of weights, states and plans on the GPU or in a WebNN context, as of now or, while a run is under way, of before it; `undefined`
     /// where the CPU computes.
     #[wasm_bindgen(js_name = gpuBytes)]
     pub fn gpu_bytes(&self) -> Option<f64> {
         if let Ok(model) = self.shared.model.try_borrow()
-            && model.backend().name == "gpu"
+            && model.backend().name != "cpu"
         {
             let used = model.memory();
             let bytes = (used.weights + used.states + used.plans) as f64;

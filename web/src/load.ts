@@ -55,6 +55,7 @@ function plainOptions(options: LoadOptions): PlainLoadOptions {
   };
   return {
     backend: options.backend ?? "auto",
+    webnn: { ...options.webnn },
     assetsUrl: options.assetsUrl === undefined ? null : folderUrl(options.assetsUrl),
     cache: options.cache ?? "auto",
     threads: count("threads", options.threads),

@@ -20,6 +20,7 @@ import type {
   TensorData,
   Token,
   Variant,
+  WebnnOptions,
 } from "./types.js";
 
 /** A model's source as the worker gets it: URLs are absolute, files have names. */
@@ -40,6 +41,7 @@ export interface PlainOnnxOptions {
 /** Load options without what a message cannot carry. */
 export interface PlainLoadOptions {
   readonly backend: "auto" | Backend;
+  readonly webnn: WebnnOptions;
   readonly assetsUrl: string | null;
   readonly cache: "auto" | CacheKind;
   readonly threads: number | null;

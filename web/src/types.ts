@@ -34,10 +34,10 @@ export interface ListedFile {
 export type NamedFile = File | { readonly name: string; readonly data: Blob | ArrayBuffer };
 
 /** Where the model computes. */
-export type Backend = "webgpu" | "wasm";
+export type Backend = "webgpu" | "webnn" | "wasm";
 
-/** Which build of the runtime: plain SIMD, relaxed SIMD, or relaxed SIMD with threads. */
-export type Variant = "simd" | "relaxed" | "threads";
+/** Which build of the runtime: plain SIMD, relaxed SIMD, relaxed SIMD with threads, or the one for WebNN. */
+export type Variant = "simd" | "relaxed" | "threads" | "webnn";
 
 /** Whether activations stay in floating point beside few-bit weights, or are quantized to 8 bits per block. */
 export type Activations = "float" | "q8";
@@ -68,6 +68,8 @@ export interface Progress {
 export interface LoadOptions {
   /** `auto` takes WebGPU where the adapter is hardware, else wasm. Default `auto`. */
   readonly backend?: "auto" | Backend;
+  /** What WebNN's context is asked for, with the back end `webnn`. */
+  readonly webnn?: WebnnOptions;
   /** Called as loading goes on. */
   readonly onProgress?: (progress: Progress) => void;
   /** Stops loading. */
@@ -92,6 +94,12 @@ export interface LoadOptions {
   readonly onnx?: OnnxOptions;
 }
 
+/** Options of WebNN's `createContext`, which a browser takes as hints. */
+export interface WebnnOptions {
+  readonly powerPreference?: "default" | "high-performance" | "low-power";
+  readonly accelerated?: boolean;
+}
+
 /**
  * What is known beforehand of a model that comes as an ONNX file.
  *
@@ -113,7 +121,7 @@ export interface OnnxOptions {
   readonly asItIs?: boolean;
 }
 
-/** The graphics adapter in use. */
+/** The graphics adapter in use, or the devices of a WebNN context. */
 export interface AdapterInfo {
   /** Vendor, architecture and description, or `unnamed` where the browser does not tell. */
   readonly name: string;

@@ -1,4 +1,4 @@
-//! Chrome, Chromium and Edge: where they are, which flags they get and why.
+//! Chrome, Chromium, its headless shell and Edge: where they are, which flags they get and why.
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,10 @@ pub(super) fn find(browser: Browser) -> Result<Installed, BrowserError> {
             edge_binaries(),
             driver("FEWBIT_MSEDGEDRIVER", "msedgedriver", "EDGEWEBDRIVER"),
         ),
+        Browser::Shell => (
+            shell_binaries(),
+            driver("FEWBIT_CHROMEDRIVER", "chromedriver", "CHROMEWEBDRIVER"),
+        ),
         _ => (
             chrome_binaries(),
             driver("FEWBIT_CHROMEDRIVER", "chromedriver", "CHROMEWEBDRIVER"),
@@ -27,6 +31,7 @@ pub(super) fn find(browser: Browser) -> Result<Installed, BrowserError> {
     };
     let (browser_name, driver_name) = match browser {
         Browser::Edge => ("Microsoft Edge", "msedgedriver"),
+        Browser::Shell => ("headless shell of Chromium with WebNN", "chromedriver"),
         _ => ("Chrome or Chromium", "chromedriver"),
     };
     if binaries.is_empty() {
@@ -96,6 +101,18 @@ fn chrome_binaries() -> Vec<PathBuf> {
     )
 }
 
+/// `cargo xtask setup` puts it into `target/shell`; an archive may have `shell/` beside the executable.
+fn shell_binaries() -> Vec<PathBuf> {
+    let executable = std::env::current_exe().and_then(|path| path.canonicalize());
+    let above = executable.iter().flat_map(|path| path.ancestors().skip(1));
+    let folders: Vec<String> = above
+        .take(3)
+        .map(|folder| folder.join("shell").to_string_lossy().into_owned())
+        .collect();
+    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+    executables("FEWBIT_SHELL", &["chrome-headless-shell"], &folders)
+}
+
 fn edge_binaries() -> Vec<PathBuf> {
     executables(
         "FEWBIT_EDGE",
@@ -145,6 +162,8 @@ fn version_beside(binary: &Path) -> Option<String> {
 
 fn install(browser: Browser) -> String {
     match (browser, std::env::consts::OS) {
+        (Browser::Shell, "linux") => "in a clone of fewbit, `cargo xtask setup`; or set FEWBIT_SHELL to a chrome-headless-shell that has WebNN".into(),
+        (Browser::Shell, _) => "set FEWBIT_SHELL to a chrome-headless-shell that has WebNN, with chromedriver in PATH".into(),
         (Browser::Edge, "linux") => {
             "see https://learn.microsoft.com/linux/packages, then `apt-get install microsoft-edge-stable`, and put msedgedriver of the same version in PATH".into()
         }
@@ -187,18 +206,17 @@ pub(super) fn flags(start: &Start) -> Vec<String> {
     if super::process::small_shared_memory() {
         flags.push("--disable-dev-shm-usage".into());
     }
+    // The browser heeds the last list of features only.
+    let mut features = Vec::new();
+    if start.webnn {
+        features.push("WebMachineLearningNeuralNetwork");
+    }
     match start.hardware {
         Hardware::NoGpu => flags.push("--disable-gpu".into()),
         Hardware::Gpu => {
             if cfg!(target_os = "linux") {
-                flags.extend(
-                    [
-                        "--enable-unsafe-webgpu",
-                        "--enable-features=Vulkan",
-                        "--use-angle=vulkan",
-                    ]
-                    .map(String::from),
-                );
+                features.push("Vulkan");
+                flags.extend(["--enable-unsafe-webgpu", "--use-angle=vulkan"].map(String::from));
             }
         }
         Hardware::SoftwareGpu => {
@@ -207,13 +225,21 @@ pub(super) fn flags(start: &Start) -> Vec<String> {
             );
         }
     }
+    if !features.is_empty() {
+        flags.push(format!("--enable-features={}", features.join(",")));
+    }
     flags.extend(start.extra_flags.iter().cloned());
     flags
 }
 
 /// The command line of the driver.
-pub(super) fn driver_arguments(port: u16) -> Vec<String> {
-    vec![format!("--port={port}")]
+pub(super) fn driver_arguments(browser: Browser, port: u16) -> Vec<String> {
+    let mut arguments = vec![format!("--port={port}")];
+    if browser == Browser::Shell {
+        // It is another build than the installed driver's browser.
+        arguments.push("--disable-build-check".into());
+    }
+    arguments
 }
 
 pub(super) fn capabilities(
@@ -222,7 +248,10 @@ pub(super) fn capabilities(
     profile: &Path,
 ) -> serde_json::Value {
     let mut arguments = flags(start);
-    arguments.push(format!("--user-data-dir={}", profile.display()));
+    // With a folder of ours the shell opens no page that the driver finds; the driver makes one in the run's own TMPDIR.
+    if installed.browser != Browser::Shell {
+        arguments.push(format!("--user-data-dir={}", profile.display()));
+    }
     let (name, options) = match installed.browser {
         Browser::Edge => ("MicrosoftEdge", "ms:edgeOptions"),
         _ => ("chrome", "goog:chromeOptions"),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::probe::{Adapter, Features, Probe};
+use super::probe::{Adapter, Features, Probe, Webnn};
 use super::session::{Session, SessionInfo, SessionOptions};
 use super::{BrowserError, find};
 use crate::job::Outcome;
@@ -93,6 +93,7 @@ async fn ask(browser: Browser, page: &str, report: &mut Examination) -> Result<(
     report.driver = Some(installed.driver.display().to_string());
     let options = SessionOptions {
         webgpu: true,
+        webnn: true,
         ..SessionOptions::default()
     };
     let mut session = Session::open(&installed, &options, page).await?;
@@ -104,7 +105,11 @@ async fn ask(browser: Browser, page: &str, report: &mut Examination) -> Result<(
     let info = session.info().clone();
     session.close().await;
     let probe = probe?;
-    report.targets = vec![webgpu(browser, &probe), wasm(browser, &probe.features)];
+    report.targets = vec![
+        webgpu(browser, &probe),
+        webnn(browser, &probe.features.webnn),
+        wasm(browser, &probe.features),
+    ];
     report.session = Some(SessionInfo {
         adapter: probe.adapter,
         no_adapter: probe.no_adapter,
@@ -131,6 +136,27 @@ fn webgpu(browser: Browser, probe: &Probe) -> TargetState {
                 .clone()
                 .unwrap_or_else(|| "no adapter".into()),
             hint: no_adapter_hint(browser).map(str::to_owned),
+        },
+    }
+}
+
+fn webnn(browser: Browser, found: &Webnn) -> TargetState {
+    let target = Target::Browser(browser, BrowserBackend::Webnn);
+    match (&found.reason, &found.devices) {
+        (None, Some(devices)) => TargetState {
+            target,
+            outcome: Outcome::Pass,
+            detail: format!(
+                "{devices}, {} operators",
+                found.operators.unwrap_or_default()
+            ),
+            hint: None,
+        },
+        (reason, _) => TargetState {
+            target,
+            outcome: Outcome::Unsupported,
+            detail: reason.clone().unwrap_or_else(|| "no navigator.ml".into()),
+            hint: None,
         },
     }
 }
@@ -232,6 +258,21 @@ mod tests {
             wasm(Browser::Safari, &probe.features).outcome,
             Outcome::Unsupported
         );
+        let refused = Webnn {
+            reason: Some("no backend".into()),
+            ..Webnn::default()
+        };
+        let state = webnn(Browser::Chrome, &refused);
+        assert_eq!(
+            (state.outcome, state.detail.as_str()),
+            (Outcome::Unsupported, "no backend")
+        );
+        let found = Webnn {
+            devices: Some("cpu".into()),
+            operators: Some(95),
+            ..Webnn::default()
+        };
+        assert_eq!(webnn(Browser::Shell, &found).detail, "cpu, 95 operators");
         let features = Features {
             simd: true,
             shared_memory_reason: Some("no SharedArrayBuffer".into()),

@@ -26,14 +26,14 @@ pub struct Installed {
 
 /// Finds `browser` and its driver.
 ///
-/// `FEWBIT_CHROME`, `FEWBIT_CHROMEDRIVER`, `FEWBIT_FIREFOX`, `FEWBIT_GECKODRIVER`, `FEWBIT_EDGE`, `FEWBIT_MSEDGEDRIVER`,
+/// `FEWBIT_CHROME`, `FEWBIT_CHROMEDRIVER`, `FEWBIT_SHELL`, `FEWBIT_FIREFOX`, `FEWBIT_GECKODRIVER`, `FEWBIT_EDGE`, `FEWBIT_MSEDGEDRIVER`,
 /// `FEWBIT_MINIBROWSER` and `FEWBIT_WEBKITWEBDRIVER` name an executable and go before everything else.
 ///
 /// # Errors
 /// [`BrowserError::Unavailable`] naming what is missing and the command that installs it.
 pub fn find(browser: Browser) -> Result<Installed, BrowserError> {
     match browser {
-        Browser::Chrome | Browser::Edge => chromium::find(browser),
+        Browser::Chrome | Browser::Shell | Browser::Edge => chromium::find(browser),
         Browser::Firefox => firefox::find(),
         Browser::Safari if cfg!(target_os = "linux") => webkit::find(),
         Browser::Safari => safari::find(),

@@ -26,7 +26,7 @@ use crate::target::Browser;
 
 pub use find::{Installed, find};
 pub use page::{JobFailure, PageEvent, RunnerPage};
-pub use probe::{Adapter, Features, Probe};
+pub use probe::{Adapter, Features, Probe, Webnn};
 pub use process::sweep;
 pub use runner::{BrowserOptions, BrowserRunner, Pages};
 pub use session::{Hardware, Session, SessionInfo, SessionOptions};

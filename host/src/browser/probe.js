@@ -28,6 +28,19 @@ async function webgpu() {
   };
 }
 
+// The devices that a context computes on, as a graph of it tells, and how many operators it has.
+async function webnn() {
+  if (!navigator.ml) return { reason: "no navigator.ml" };
+  const context = await within(navigator.ml.createContext(), 20);
+  const builder = new MLGraphBuilder(context);
+  const y = builder.relu(builder.input("x", { dataType: "float32", shape: [1] }));
+  const graph = await within(builder.build({ y }), 20);
+  const devices = graph.devices ? [...graph.devices].join(", ") : "unnamed";
+  const operators = Object.values(context.opSupportLimits()).filter((limit) => typeof limit === "object").length;
+  context.destroy?.();
+  return { devices, operators };
+}
+
 async function opfs() {
   const folder = await within(navigator.storage.getDirectory(), 10);
   const name = `fewbit-probe-${Math.random()}`;
@@ -54,13 +67,20 @@ const validates = (bytes) => {
 };
 
 const header = [0, 97, 115, 109, 1, 0, 0, 0];
-let gpu;
-try {
+let gpu = null;
+if (input.only !== "webnn") try {
   gpu = await webgpu();
 } catch (error) {
   gpu = { reason: String(error?.message ?? error) };
 }
 if (input.only === "webgpu") return { webgpu: gpu };
+let ml;
+try {
+  ml = await webnn();
+} catch (error) {
+  ml = { reason: String(error?.message ?? error) };
+}
+if (input.only === "webnn") return { webnn: ml };
 const noOpfs = await failure(opfs);
 const noSharedMemory = await failure(() => {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
@@ -84,5 +104,5 @@ return {
   shared_memory_reason: noSharedMemory,
   opfs: noOpfs === null,
   opfs_reason: noOpfs,
-  webnn: "ml" in navigator,
+  webnn: ml,
 };

@@ -51,8 +51,19 @@ pub struct Features {
     pub opfs: bool,
     /// Why it could not be.
     pub opfs_reason: Option<String>,
-    /// `navigator.ml`.
-    pub webnn: bool,
+    /// A WebNN context, with a graph really built in it.
+    pub webnn: Webnn,
+}
+
+/// What WebNN gives a page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webnn {
+    /// Why there is none.
+    pub reason: Option<String>,
+    /// What graphs run on, in the browser's words.
+    pub devices: Option<String>,
+    /// How many operators `opSupportLimits()` lists.
+    pub operators: Option<u32>,
 }
 
 /// A WebGPU adapter as the browser describes it.
@@ -115,6 +126,14 @@ impl Probe {
             .work(SCRIPT, json!({ "only": "webgpu" }), LIMIT)
             .await?;
         adapter(&found)
+    }
+
+    /// Asks for WebNN only.
+    pub(super) async fn webnn(session: &mut Session) -> Result<Webnn, BrowserError> {
+        let found = session
+            .work(SCRIPT, json!({ "only": "webnn" }), LIMIT)
+            .await?;
+        serde_json::from_value(found["webnn"].clone()).map_err(|error| strange(&error))
     }
 }
 

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::page::{JobFailure, PageEvent, RunnerPage};
+use super::probe::Probe;
 use super::session::{Session, SessionOptions};
 use super::{BrowserError, find};
 use crate::job::{
@@ -99,6 +100,7 @@ impl<'p> BrowserRunner<'p> {
             let installed = find(self.browser).map_err(run_error)?;
             let options = SessionOptions {
                 webgpu: self.backend == BrowserBackend::Webgpu,
+                webnn: self.backend == BrowserBackend::Webnn,
                 headless: self.options.headless,
                 extra_flags: self.options.extra_flags.clone(),
             };
@@ -123,7 +125,19 @@ impl<'p> BrowserRunner<'p> {
                     reason,
                 }));
             }
-            self.page = Some(RunnerPage::open(session, &url).await.map_err(run_error)?);
+            let mut page = RunnerPage::open(session, &url).await.map_err(run_error)?;
+            if options.webnn {
+                let found = Probe::webnn(page.session()).await.map_err(run_error)?;
+                if let Some(reason) = found.reason {
+                    page.close().await;
+                    return Err(run_error(BrowserError::Unsupported {
+                        browser: self.browser,
+                        feature: "WebNN".into(),
+                        reason,
+                    }));
+                }
+            }
+            self.page = Some(page);
         }
         self.page.as_mut().ok_or_else(not_loaded)
     }

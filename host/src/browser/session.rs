@@ -46,6 +46,8 @@ pub struct SessionOptions {
     /// Whether WebGPU is needed. Then a hardware adapter is looked for first, and a software adapter is the fallback,
     /// recorded in [`SessionInfo::notes`].
     pub webgpu: bool,
+    /// Whether WebNN is needed: it is behind a flag in Chromium.
+    pub webnn: bool,
     /// Without a window.
     pub headless: bool,
     /// Flags to add to those of the browser's file.
@@ -56,6 +58,7 @@ impl Default for SessionOptions {
     fn default() -> Self {
         Self {
             webgpu: false,
+            webnn: false,
             headless: true,
             extra_flags: Vec::new(),
         }
@@ -65,6 +68,7 @@ impl Default for SessionOptions {
 /// What one start of a browser is given.
 pub(super) struct Start {
     pub(super) hardware: Hardware,
+    pub(super) webnn: bool,
     pub(super) headless: bool,
     pub(super) extra_flags: Vec<String>,
 }
@@ -119,6 +123,7 @@ impl Session {
     ) -> Result<Session, BrowserError> {
         let start = |hardware| Start {
             hardware,
+            webnn: options.webnn,
             headless: options.headless,
             extra_flags: options.extra_flags.clone(),
         };
@@ -186,7 +191,7 @@ impl Session {
         }
         let profile = group.folder("profile")?;
         let (capabilities, mut flags) = match browser {
-            Browser::Chrome | Browser::Edge => (
+            Browser::Chrome | Browser::Shell | Browser::Edge => (
                 chromium::capabilities(installed, start, &profile),
                 chromium::flags(start),
             ),
@@ -392,11 +397,13 @@ fn attempts(browser: Browser, notes: &mut Vec<String>) -> Vec<Hardware> {
     match browser {
         // They have no software adapter to ask for: what the system's graphics library offers is what there is.
         Browser::Firefox | Browser::Safari => vec![Hardware::Gpu],
-        Browser::Chrome | Browser::Edge if gpu_device().is_none() => {
+        Browser::Chrome | Browser::Shell | Browser::Edge if gpu_device().is_none() => {
             notes.push("no hardware adapter was asked for: this machine has no GPU device".into());
             vec![Hardware::SoftwareGpu]
         }
-        Browser::Chrome | Browser::Edge => vec![Hardware::Gpu, Hardware::SoftwareGpu],
+        Browser::Chrome | Browser::Shell | Browser::Edge => {
+            vec![Hardware::Gpu, Hardware::SoftwareGpu]
+        }
     }
 }
 
@@ -476,7 +483,9 @@ async fn start_driver(
     };
     let port = free_port().map_err(no_port)?;
     let arguments = match browser {
-        Browser::Chrome | Browser::Edge => chromium::driver_arguments(port),
+        Browser::Chrome | Browser::Shell | Browser::Edge => {
+            chromium::driver_arguments(browser, port)
+        }
         Browser::Firefox => firefox::driver_arguments(port, free_port().map_err(no_port)?, profile),
         Browser::Safari if installed.display_server.is_some() => webkit::driver_arguments(port),
         Browser::Safari => safari::driver_arguments(port),

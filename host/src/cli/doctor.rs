@@ -14,7 +14,7 @@ pub(crate) struct DoctorArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-    /// Examine only these browsers (may be given several times): chrome, firefox, safari, edge.
+    /// Examine only these browsers (may be given several times): chrome, shell, firefox, safari, edge.
     #[arg(long, value_parser = browser)]
     browser: Vec<Browser>,
 }
@@ -94,7 +94,7 @@ fn browser(name: &str) -> Result<Browser, String> {
     Browser::ALL
         .into_iter()
         .find(|browser| browser.name() == name)
-        .ok_or_else(|| format!("`{name}` is no browser: chrome, firefox, safari or edge"))
+        .ok_or_else(|| format!("`{name}` is no browser: chrome, shell, firefox, safari or edge"))
 }
 
 #[cfg(feature = "native")]
@@ -214,11 +214,10 @@ fn print_browser(found: &Examination) {
     };
     let yes_no = |yes: bool| if yes { "yes" } else { "no" };
     println!(
-        "  cross-origin isolated {}, SharedArrayBuffer {}, OPFS {}, WebNN {}, {} cores told",
+        "  cross-origin isolated {}, SharedArrayBuffer {}, OPFS {}, {} cores told",
         yes_no(features.cross_origin_isolated),
         yes_no(features.shared_memory),
         yes_no(features.opfs),
-        yes_no(features.webnn),
         features
             .cores
             .map_or("no".into(), |cores| cores.to_string()),

@@ -79,6 +79,21 @@ impl Wants {
                 reason: Some("on Linux, safari is WebKitGTK, which has no WebGPU".to_owned()),
                 ..claim
             },
+            (BrowserBackend::Webnn, Browser::Firefox | Browser::Safari, ..) => Coverage {
+                outcome: Claim::Unsupported,
+                missing: vec!["WebNN".to_owned()],
+                reason: Some("this browser has no WebNN".to_owned()),
+                ..claim
+            },
+            (BrowserBackend::Webnn, Browser::Chrome | Browser::Edge, ..)
+                if claim.outcome == Claim::Supported =>
+            {
+                let told = "where the build has a back end for WebNN, as `fewbit doctor` tells";
+                Coverage {
+                    reason: Some(told.to_owned()),
+                    ..claim
+                }
+            }
             (BrowserBackend::Webgpu, Browser::Firefox, Some((bytes, what)), _) if *bytes > BINDING => {
                 lacks(format!("a binding of {bytes} bytes for {what} (it has {BINDING})"))
             }

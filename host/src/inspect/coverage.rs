@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::browsers::Wants;
 use super::needs::Needs;
+use super::webnn;
 use crate::target::{BrowserBackend, NativeBackend, Target};
 
 /// Whether a target would run a model.
@@ -72,6 +73,7 @@ const TOKENS: usize = fewbit_engine::model::MAX_CHUNK;
 pub fn coverage(parts: &[(&Graph, Bindings)], needs: Option<&Needs>) -> Vec<Coverage> {
     let cpu = asked(cpu(), parts);
     let gpu = asked(gpu(), parts);
+    let webnn = webnn::coverage(parts);
     // Sizes that do not fit are told by the back ends.
     let wants = Wants::of(parts, needs).unwrap_or_default();
     let of = |target: Target| match target {
@@ -86,6 +88,7 @@ pub fn coverage(parts: &[(&Graph, Bindings)], needs: Option<&Needs>) -> Vec<Cove
             let native = match backend {
                 BrowserBackend::Wasm => &cpu,
                 BrowserBackend::Webgpu => &gpu,
+                BrowserBackend::Webnn => &webnn,
             };
             wants.claim(browser, backend, native)
         }

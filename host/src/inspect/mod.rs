@@ -9,6 +9,7 @@ mod numbers;
 mod onnx;
 mod origin;
 pub mod sums;
+mod webnn;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 /**
  * Which graphics adapter there is, and whether it computes on the CPU: there, wasm is faster.
  */
-import type { AdapterInfo } from "../types.js";
+import type { AdapterInfo, WebnnOptions } from "../types.js";
 
 // The WebGPU types are not part of TypeScript's DOM library; this is what is used of them.
 interface GpuAdapter {
@@ -13,6 +13,10 @@ interface GpuAdapter {
 
 interface NavigatorGpu {
   readonly gpu?: { requestAdapter(options?: { powerPreference?: "high-performance" }): Promise<GpuAdapter | null> };
+}
+
+interface NavigatorMl {
+  readonly ml?: { createContext(options: WebnnOptions): Promise<{ opSupportLimits(): unknown; destroy?(): void }> };
 }
 
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render|\bwarp\b|software/i;
@@ -35,6 +39,15 @@ export async function findAdapter(): Promise<AdapterFinding> {
   }
   if (!adapter) return { adapter: null, reason: "WebGPU gave no adapter" };
   return { adapter: describe(adapter) };
+}
+
+/** A WebNN context as an adapter: `devices` as the browser names them, a fingerprint of what it supports. */
+export async function contextInfo(devices: string, options: WebnnOptions): Promise<AdapterInfo> {
+  const context = await (navigator as NavigatorMl).ml?.createContext(options);
+  const limits = JSON.stringify(context?.opSupportLimits() ?? null);
+  context?.destroy?.();
+  const softwareReason = "WebNN has no software adapters; its CPU device is the CPU";
+  return { name: devices, software: false, softwareReason, fingerprint: hashOf(limits), features: [] };
 }
 
 function describe(adapter: GpuAdapter): AdapterInfo {
@@ -77,8 +90,13 @@ function fingerprintOf(adapter: GpuAdapter, features: readonly string[]): string
     const value: unknown = (adapter.limits as Record<string, unknown>)[key];
     if (typeof value === "number") limits.push(`${key}=${value}`);
   }
+  return hashOf([...limits.sort(), ...features].join(";"));
+}
+
+/** FNV-1a of 64 bits. */
+function hashOf(text: string): string {
   let hash = 0xcbf29ce484222325n;
-  for (const byte of new TextEncoder().encode([...limits.sort(), ...features].join(";"))) {
+  for (const byte of new TextEncoder().encode(text)) {
     hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
   }
   return hash.toString(16).padStart(16, "0");

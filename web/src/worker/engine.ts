@@ -5,7 +5,7 @@ import type { Hasher } from "../cache/hash.js";
 import { FewbitError, throwIfAborted } from "../error.js";
 import type { PlainLoadOptions, Prompt } from "../protocol.js";
 import type { Backend, GenerateResult, ModelInfo, Score, TensorData, Token, Variant } from "../types.js";
-import { type AdapterFinding, findAdapter } from "./adapter.js";
+import { type AdapterFinding, contextInfo, findAdapter } from "./adapter.js";
 import { fetchFiles } from "./files.js";
 import { Media } from "./media.js";
 import { isOnnx, openOnnx } from "./onnx.js";
@@ -29,7 +29,7 @@ type RuntimeInfo = Pick<
   | "inputs"
   | "activations"
   | "features"
-> & { readonly threads: number };
+> & { readonly threads: number; readonly device: string };
 
 /** What `RuntimeGeneration.result` tells. */
 type RuntimeResult = Omit<GenerateResult, "timings">;
@@ -69,7 +69,7 @@ export function createHandlers(): Handlers {
       const [backend, reason] = chooseBackend(options.backend, finding);
       // The GPU needs no threads, and shared memory costs a little everywhere.
       const wanted = backend === "wasm" ? threads : 1;
-      const started = startRuntime(variantsFor(features, options.variant, wanted), options, context);
+      const started = startRuntime(variantsFor(features, options.variant, wanted, backend), options, context);
       let runtimeMs = 0;
       const createHasher = async (): Promise<Hasher> => new (await started).runtime.Sha256();
       started.then(
@@ -85,6 +85,8 @@ export function createHandlers(): Handlers {
         backend,
         adapterName: finding.adapter?.name ?? null,
         softwareAdapter: finding.adapter?.software ?? null,
+        powerPreference: options.webnn.powerPreference,
+        accelerated: options.webnn.accelerated,
         contextLength: options.contextLength,
         activations: options.activations,
         pool: pool.address,
@@ -110,13 +112,13 @@ export function createHandlers(): Handlers {
       }
       loaded = { runtime, model, media: new Media(files.sources, options.assetsUrl) };
       const end = performance.now();
-      const { threads: got, ...facts } = JSON.parse(model.info()) as RuntimeInfo;
+      const { threads: got, device, ...facts } = JSON.parse(model.info()) as RuntimeInfo;
       return {
         ...facts,
         name: files.name,
         backend,
         reason,
-        adapter: finding.adapter,
+        adapter: backend === "webnn" ? await contextInfo(device, options.webnn) : finding.adapter,
         variant,
         threads: { asked: threads, got, reason: got === threads ? threadsReason : whyFewer(backend, variant, pool, features) },
         cache: files.cache,
@@ -248,7 +250,7 @@ function pauseFor(signal: AbortSignal): () => Promise<void> {
 /** WebGPU where the adapter is hardware, else wasm; what was asked for by name is taken or fails. */
 export function chooseBackend(asked: "auto" | Backend, finding: AdapterFinding): [Backend, string] {
   const { adapter } = finding;
-  if (asked === "wasm") return ["wasm", "asked for"];
+  if (asked === "wasm" || asked === "webnn") return [asked, "asked for"];
   if (asked === "webgpu") {
     if (!adapter) throw new FewbitError("unavailable", finding.reason);
     return ["webgpu", adapter.software === true ? "asked for, although the adapter is software" : "asked for"];
@@ -269,6 +271,7 @@ function threadsFor({ threads }: PlainLoadOptions): [number, string] {
 
 function whyFewer(backend: Backend, variant: Variant, pool: Pool, { threadsReason, relaxed }: WasmFeatures): string {
   if (backend === "webgpu") return "the GPU computes";
+  if (backend === "webnn") return "the browser's WebNN computes";
   if (variant === "threads") return pool.reason || "the pool is smaller";
   if (threadsReason) return threadsReason;
   return relaxed ? `the ${variant} build has one thread` : "threads come with relaxed SIMD, which this browser has not";

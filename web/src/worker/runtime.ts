@@ -4,7 +4,7 @@
  */
 import { asFewbitError, FewbitError, throwIfAborted } from "../error.js";
 import type { Hasher } from "../cache/hash.js";
-import type { TensorData, Variant } from "../types.js";
+import type { Backend, TensorData, Variant } from "../types.js";
 
 /** A model's file as the module reads it. */
 export interface FileSource {
@@ -103,6 +103,10 @@ const FILES: Readonly<Record<Variant, () => { glue: URL; wasm: URL }>> = {
     glue: new URL("../wasm/threads/fewbit_runtime.js", import.meta.url),
     wasm: new URL("../wasm/threads/fewbit_runtime_bg.wasm", import.meta.url),
   }),
+  webnn: () => ({
+    glue: new URL("../wasm/webnn/fewbit_runtime.js", import.meta.url),
+    wasm: new URL("../wasm/webnn/fewbit_runtime_bg.wasm", import.meta.url),
+  }),
 };
 
 const PROBES: Readonly<Record<"simd" | "relaxed" | "threads", readonly number[]>> = {
@@ -162,8 +166,12 @@ function whyNoThreads(validates: boolean): string {
 }
 
 /** The builds that this browser takes, best first. */
-export function variantsFor(features: WasmFeatures, wanted: Variant | null, threads: number): Variant[] {
+export function variantsFor(features: WasmFeatures, wanted: Variant | null, threads: number, backend: Backend): Variant[] {
   if (!features.simd) throw new FewbitError("unsupported", "this browser's WebAssembly has no SIMD");
+  if ((backend === "webnn") !== (wanted === "webnn") && (backend === "webnn" ? wanted !== null : true)) {
+    throw new FewbitError("bad_argument", `wasm variant ${wanted} has no back end ${backend}`);
+  }
+  if (backend === "webnn") return ["webnn"];
   const takes: Variant[] = [];
   if (features.threads && features.relaxed && threads > 1) takes.push("threads");
   if (features.relaxed) takes.push("relaxed");

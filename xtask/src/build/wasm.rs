@@ -25,6 +25,8 @@ pub(crate) struct Variant {
     /// The name of the files a page loads: `NAME.js` and `NAME_bg.wasm`.
     out_name: &'static str,
     target_features: &'static str,
+    /// The crate's cargo features instead of the default ones.
+    features: Option<&'static str>,
     /// Shared memory and atomics: the standard library has to be compiled along.
     threads: bool,
 }
@@ -38,6 +40,7 @@ pub(crate) const MEDIA: &Variant = &Variant {
     package: "fewbit_media_wasm",
     out_name: "fewbit_media",
     target_features: "+simd128",
+    features: None,
     threads: false,
 };
 
@@ -47,11 +50,22 @@ pub(crate) const ONNX: &Variant = &Variant {
     package: "fewbit_onnx_wasm",
     out_name: "fewbit_onnx",
     target_features: "+simd128",
+    features: None,
     threads: false,
 };
 
-/// The modules beside the runtime, each loaded when it is first needed.
-pub(crate) const MODULES: [&Variant; 2] = [MEDIA, ONNX];
+/// The runtime for a browser's WebNN, which has no GPU code. It is loaded instead of the other variants.
+pub(crate) const WEBNN: &Variant = &Variant {
+    name: "webnn",
+    package: RUNTIME.0,
+    out_name: RUNTIME.1,
+    target_features: "+simd128",
+    features: Some("webnn"),
+    threads: false,
+};
+
+/// The modules beside the usual runtime, each loaded when it is first needed.
+pub(crate) const MODULES: [&Variant; 3] = [MEDIA, ONNX, WEBNN];
 
 /// Every variant of the runtime, the most widely supported first.
 pub(crate) const VARIANTS: &[Variant] = &[
@@ -60,6 +74,7 @@ pub(crate) const VARIANTS: &[Variant] = &[
         package: RUNTIME.0,
         out_name: RUNTIME.1,
         target_features: "+simd128",
+        features: None,
         threads: false,
     },
     Variant {
@@ -67,6 +82,7 @@ pub(crate) const VARIANTS: &[Variant] = &[
         package: RUNTIME.0,
         out_name: RUNTIME.1,
         target_features: "+simd128,+relaxed-simd",
+        features: None,
         threads: false,
     },
     Variant {
@@ -74,6 +90,7 @@ pub(crate) const VARIANTS: &[Variant] = &[
         package: RUNTIME.0,
         out_name: RUNTIME.1,
         target_features: "+simd128,+relaxed-simd,+atomics,+bulk-memory",
+        features: None,
         threads: true,
     },
 ];
@@ -172,6 +189,9 @@ fn compile(project: &Project, progress: &Progress, variant: &Variant) -> Result<
         .args(["--target", "wasm32-unknown-unknown"]);
     let target = variant.target(project);
     command.arg("--target-dir").arg(&target);
+    if let Some(features) = variant.features {
+        command.args(["--no-default-features", "--features", features]);
+    }
     variant.apply(&mut command);
     process::run(
         project,

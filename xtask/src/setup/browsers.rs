@@ -9,6 +9,7 @@ use crate::build::cargo;
 use crate::process;
 use crate::progress::Progress;
 use crate::project::{Project, find_program};
+use crate::setup::shell;
 use crate::setup::system::{self, Need};
 
 /// The driver of Firefox that the tests are made with.
@@ -121,6 +122,7 @@ pub(crate) fn all(project: &Project, progress: &Progress) -> Result<()> {
         ],
     )?;
     geckodriver(project, progress);
+    shell::install(project, progress);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod models;
 pub(crate) mod npm;
 pub(crate) mod onnx;
 pub(crate) mod rust;
+pub(crate) mod shell;
 pub(crate) mod system;
 
 use anyhow::Result;
