@@ -5,6 +5,9 @@
 /** What is loaded: name → { generate(prompt, tokens) | embed(ids) | encode(), close() }. */
 const loaded = {};
 
+/** What both ask WebNN's context for. */
+const WEBNN = { powerPreference: "default" };
+
 const loaders = {
   // --- language models -----------------------------------------------------------------------------------------------
 
@@ -102,10 +105,10 @@ const loaders = {
 
   // --- encoders on the same graph ------------------------------------------------------------------------------------
 
-  async "fewbit:encode"({ model, inputs, output }) {
+  async "fewbit:encode"({ model, inputs, output, backend }) {
     const tensors = await fetched(inputs);
     const { load } = await import("/fewbit/index.js");
-    const fewbit = await load(listed(model), { backend: "wasm", threads: 1 });
+    const fewbit = await load(listed(model), backend === "webnn" ? { backend, webnn: WEBNN } : { backend, threads: 1 });
     return {
       about: about(fewbit.info),
       async encode() {
@@ -120,13 +123,14 @@ const loaders = {
     };
   },
 
-  async "onnxruntime-web:encode"({ onnx, inputs, output }) {
+  async "onnxruntime-web:encode"({ onnx, inputs, output, backend }) {
     const tensors = await fetched(inputs);
-    const ort = await import("/npm/onnxruntime-web/dist/ort.wasm.min.mjs");
+    const ort = await import(`/npm/onnxruntime-web/dist/ort.${backend === "webnn" ? "all" : "wasm"}.min.mjs`);
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = new URL("/npm/onnxruntime-web/dist/", location.href).href;
     const session = await ort.InferenceSession.create(new URL(onnx, location.href).href, {
-      executionProviders: ["wasm"], graphOptimizationLevel: "all",
+      executionProviders: [backend === "webnn" ? { name: "webnn", deviceType: "cpu", ...WEBNN } : "wasm"],
+      graphOptimizationLevel: "all",
     });
     // Exported files take integers of 64 bits.
     const types = {

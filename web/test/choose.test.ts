@@ -12,12 +12,13 @@ const NONE: AdapterFinding = { adapter: null, reason: "this browser has no WebGP
 const ALL: WasmFeatures = { simd: true, relaxed: true, threads: true, threadsReason: "" };
 
 describe("the back end", () => {
-  it.each<[string, Parameters<typeof chooseBackend>, "webgpu" | "wasm", RegExp]>([
+  it.each<[string, Parameters<typeof chooseBackend>, "webgpu" | "webnn" | "wasm", RegExp]>([
     ["hardware", ["auto", adapter(false)], "webgpu", /hardware/],
     ["software", ["auto", adapter(true)], "wasm", /software.*told/],
     ["unknown", ["auto", adapter(null)], "wasm", /nothing tells.*told/],
     ["no adapter", ["auto", NONE], "wasm", /no WebGPU/],
     ["wasm asked for", ["wasm", adapter(false)], "wasm", /asked for/],
+    ["WebNN asked for", ["webnn", NONE], "webnn", /asked for/],
     ["WebGPU asked for", ["webgpu", adapter(false)], "webgpu", /asked for/],
     ["WebGPU asked for on software", ["webgpu", adapter(true)], "webgpu", /software/],
   ])("with %s", (_what, args, backend, reason) => {
@@ -38,21 +39,29 @@ describe("the wasm variant", () => {
     ["no shared memory", { ...ALL, threads: false, threadsReason: "none" }, 4, ["relaxed", "simd"]],
     ["no relaxed SIMD", { ...ALL, relaxed: false }, 4, ["simd"]],
   ])("with %s", (_what, features, threads, variants) => {
-    expect(variantsFor(features, null, threads)).toEqual(variants);
+    expect(variantsFor(features, null, threads, "wasm")).toEqual(variants);
   });
 
   it("that was asked for is taken or refused, not replaced", () => {
-    expect(variantsFor(ALL, "simd", 4)).toEqual(["simd"]);
+    expect(variantsFor(ALL, "simd", 4, "wasm")).toEqual(["simd"]);
     const without = { ...ALL, relaxed: false, threads: false, threadsReason: "no SharedArrayBuffer" };
     for (const variant of ["relaxed", "threads"] as const) {
-      expect(() => variantsFor(without, variant, 1)).toThrow(expect.objectContaining({ code: "unsupported" }));
+      expect(() => variantsFor(without, variant, 1, "wasm")).toThrow(expect.objectContaining({ code: "unsupported" }));
     }
     const noThreads = { ...ALL, threads: false, threadsReason: "no SharedArrayBuffer" };
-    expect(() => variantsFor(noThreads, "threads", 2)).toThrow(/no SharedArrayBuffer/);
+    expect(() => variantsFor(noThreads, "threads", 2, "wasm")).toThrow(/no SharedArrayBuffer/);
+  });
+
+  it("for WebNN is the one that has it, and goes with nothing else", () => {
+    expect(variantsFor(ALL, null, 1, "webnn")).toEqual(["webnn"]);
+    expect(variantsFor(ALL, "webnn", 1, "webnn")).toEqual(["webnn"]);
+    for (const [variant, backend] of [["simd", "webnn"], ["webnn", "wasm"], ["webnn", "webgpu"]] as const) {
+      expect(() => variantsFor(ALL, variant, 1, backend)).toThrow(expect.objectContaining({ code: "bad_argument" }));
+    }
   });
 
   it("is none where wasm has no SIMD", () => {
-    expect(() => variantsFor({ ...ALL, simd: false }, null, 1)).toThrow(expect.objectContaining({ code: "unsupported" }));
+    expect(() => variantsFor({ ...ALL, simd: false }, null, 1, "wasm")).toThrow(expect.objectContaining({ code: "unsupported" }));
   });
 
   it("is probed: this Node has SIMD and shared memory", () => {

@@ -8,7 +8,7 @@ use crate::build::{cargo, wasm, web};
 use crate::process;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::setup::{browsers, duckdb, npm};
+use crate::setup::{browsers, duckdb, npm, shell};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,9 +26,11 @@ pub(crate) fn run(project: &Project, progress: &Progress, args: &Args) -> Result
         bail!("browser-tests has no package-lock.json: there are no peers to measure");
     }
     browsers::chromium(project, progress)?;
+    shell::install(project, progress);
     duckdb::library(project, progress)?;
     npm::ci(project, progress, "browser-tests")?;
-    let variants = wasm::single_threaded();
+    let mut variants = wasm::single_threaded();
+    variants.push(wasm::WEBNN);
     wasm::build(project, progress, &variants)?;
     web::build(project, progress)?;
     // The profile of the tests: what is measured runs in the browser.

@@ -204,6 +204,11 @@ fn kv_append(b: &mut GraphBuilder, inputs: &[ValueId]) -> Result<ValueId, GraphE
     let before = b.compare(Compare::Lesser, token, end)?;
     let written = b.op(Op::Logical(super::op::Logical::And), &[after, before])?;
     let written = b.reshape(written, dims(&[batch, 1, capacity, 1]))?;
+    if tokens == 1 {
+        // The one token broadcasts to all columns.
+        let spread = b.transpose(new, &[0, 2, 1, 3])?;
+        return b.op(Op::Where, &[written, spread, state]);
+    }
     // Rows of `new` flattened over batch and tokens, so that one gather serves all batch rows.
     let zero = b.constant(Tensor::from_i32(&[], &[0])?);
     let last = b.constant(Tensor::from_i32(&[], &[tokens as i32 - 1])?);

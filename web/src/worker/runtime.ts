@@ -168,7 +168,7 @@ function whyNoThreads(validates: boolean): string {
 /** The builds that this browser takes, best first. */
 export function variantsFor(features: WasmFeatures, wanted: Variant | null, threads: number, backend: Backend): Variant[] {
   if (!features.simd) throw new FewbitError("unsupported", "this browser's WebAssembly has no SIMD");
-  if ((backend === "webnn") !== (wanted === "webnn") && (backend === "webnn" ? wanted !== null : true)) {
+  if (wanted !== null && (wanted === "webnn") !== (backend === "webnn")) {
     throw new FewbitError("bad_argument", `wasm variant ${wanted} has no back end ${backend}`);
   }
   if (backend === "webnn") return ["webnn"];

@@ -20,9 +20,10 @@ const RUNS: usize = 3;
 /// The most that the outputs may differ: the length of the difference over that of the peer's output.
 const MOST_DIFFERENCE: f64 = 1e-3;
 
-/// `base` is where the page finds what was prepared.
+/// `backend` is `wasm` or `webnn`, for both; `base` is where the page finds what was prepared.
 pub(crate) async fn encode(
     session: &mut Session,
+    backend: &str,
     model: &ModelFiles,
     prepared: &Prepared,
     base: &str,
@@ -32,7 +33,7 @@ pub(crate) async fn encode(
     let mut loads = Vec::new();
     for name in names {
         let input = json!({
-            "name": name, "model": listed(model), "onnx": format!("{base}/{ONNX_FILE}"),
+            "name": name, "backend": backend, "model": listed(model), "onnx": format!("{base}/{ONNX_FILE}"),
             "inputs": { "base": format!("{base}/"), "tensors": prepared.inputs }, "output": prepared.output,
         });
         loads.push(call(session, "load", input, LOAD).await?);
@@ -65,7 +66,7 @@ pub(crate) async fn encode(
     }
     let [ours, theirs] = times.each_ref().map(|times| median(times.iter().copied()));
     Ok(json!({
-        "model": model.name, "what": prepared.what, "output": prepared.output,
+        "model": model.name, "backend": backend, "what": prepared.what, "output": prepared.output,
         "fewbit": { "ms": ours, "load": loads[0] }, "onnxruntime-web": { "ms": theirs, "load": loads[1] },
         "ratio": ratio(&json!(theirs), &json!(ours)), "compared": compared,
         "runs": { "fewbit": times[0], "onnxruntime-web": times[1] },
@@ -73,10 +74,10 @@ pub(crate) async fn encode(
 }
 
 /// One line a model.
-pub(crate) fn print(encoders: &[Value]) {
+pub(crate) fn print(title: &str, encoders: &[Value]) {
     println!(
-        "\n{:<34}{:>10}{:>10}{:>8}",
-        "encoders (ms)", "fewbit", "ort-web", "ratio"
+        "\n{title:<34}{:>10}{:>10}{:>8}",
+        "fewbit", "ort-web", "ratio"
     );
     for encoder in encoders {
         let number = |value: &Value, digits: usize| {

@@ -1,6 +1,6 @@
 //! fewbit beside other libraries in one headless Chromium, one thread each, in turn (A-B-B-A, so that what drifts meets
 //! both): @wllama/wllama on SmolLM2-135M-Instruct in Q4_1, onnxruntime-web on all-MiniLM-L6-v2 with 128 tokens and on
-//! the encoder of Whisper tiny.en.
+//! the encoder of Whisper tiny.en; and onnxruntime-web on WebNN, in the browser that has it.
 //!
 //! `cargo xtask bench-peers` prepares what this needs: `npm ci` in `browser-tests/`, `dist/web`.
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use axum::Router;
 use fewbit_browser_tests::{open, serve};
-use fewbit_host::browser::{Session, find};
+use fewbit_host::browser::{Session, SessionOptions, find};
 use fewbit_host::store::{Manifest, ModelFiles, Store};
 use fewbit_host::target::Browser;
 use serde_json::{Value, json};
@@ -31,7 +31,10 @@ const EMBEDDINGS: usize = 6;
 /// Whose encoders run on the same graph.
 const ENCODERS: [&str; 2] = ["whisper-tiny.en", "all-minilm-l6-v2"];
 
-const ONLY: &str = "--only takes generate, embed or encode";
+/// Those that run on WebNN too.
+const ON_WEBNN: [&str; 1] = ["all-minilm-l6-v2"];
+
+const ONLY: &str = "--only takes generate, embed, encode or webnn";
 
 struct Arguments {
     json: bool,
@@ -71,8 +74,9 @@ async fn main() -> Result<()> {
     };
     let made = tempfile::tempdir()?;
     let mut encoders = Vec::new();
-    if wanted("encode") {
-        for name in ENCODERS {
+    let named = |name: &&str| wanted("encode") || wanted("webnn") && ON_WEBNN.contains(name);
+    if wanted("encode") || wanted("webnn") {
+        for name in ENCODERS.into_iter().filter(named) {
             let model = model(&store, name)?;
             let folder = made.path().join(name);
             std::fs::create_dir(&folder)?;
@@ -110,19 +114,55 @@ async fn main() -> Result<()> {
         report["embed"] = embed(&mut session, sentences, onnx, arguments.rounds).await?;
     }
     let mut encoded = Vec::new();
-    for (model, prepared) in &encoders {
-        let base = format!("/made/{}", model.name);
-        let run = encode::encode(&mut session, model, prepared, &base, arguments.rounds);
-        encoded.push(run.await?);
+    if wanted("encode") {
+        for (model, prepared) in &encoders {
+            let base = format!("/made/{}", model.name);
+            let run = encode::encode(&mut session, "wasm", model, prepared, &base, arguments.rounds);
+            encoded.push(run.await?);
+        }
     }
     report["encode"] = encoded.into();
     session.close().await;
+    if wanted("webnn") {
+        report["webnn"] = on_webnn(&encoders, &base, arguments.rounds).await?;
+    }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print(&report);
     }
     Ok(())
+}
+
+/// The same encoders on WebNN, or why that cannot be had here.
+async fn on_webnn(
+    encoders: &[(ModelFiles, encoder::Prepared)],
+    base: &str,
+    rounds: usize,
+) -> Result<Value> {
+    let installed = match find(Browser::Shell) {
+        Ok(installed) => installed,
+        Err(error) => return Ok(json!({ "unavailable": error.to_string() })),
+    };
+    let options = SessionOptions {
+        webnn: true,
+        ..SessionOptions::default()
+    };
+    let mut session = Session::open(&installed, &options, base).await?;
+    session.goto(&format!("{base}/peers/index.html")).await?;
+    let mut encoded = Vec::new();
+    for (model, prepared) in encoders {
+        if ON_WEBNN.contains(&model.name.as_str()) {
+            let base = format!("/made/{}", model.name);
+            let run = encode::encode(&mut session, "webnn", model, prepared, &base, rounds);
+            encoded.push(run.await?);
+        }
+    }
+    let info = session.info().clone();
+    session.close().await;
+    Ok(json!({
+        "browser": info.browser_name, "version": info.browser_version, "flags": info.flags, "encode": encoded,
+    }))
 }
 
 fn arguments() -> Result<Arguments> {
@@ -138,7 +178,7 @@ fn arguments() -> Result<Arguments> {
             "--only" => {
                 let only = words.next().context(ONLY)?;
                 ensure!(
-                    ["generate", "embed", "encode"].contains(&only.as_str()),
+                    ["generate", "embed", "encode", "webnn"].contains(&only.as_str()),
                     ONLY
                 );
                 found.only = Some(only);
@@ -147,7 +187,7 @@ fn arguments() -> Result<Arguments> {
                 found.rounds = words.next().context("--rounds takes a number")?.parse()?
             }
             other => bail!(
-                "`{other}` is unknown: bench-peers [--json] [--only generate|embed|encode] [--rounds N]"
+                "`{other}` is unknown: bench-peers [--json] [--only generate|embed|encode|webnn] [--rounds N]"
             ),
         }
     }
@@ -387,6 +427,14 @@ fn print(report: &Value) {
         );
     }
     if let Some(encoders) = report["encode"].as_array().filter(|all| !all.is_empty()) {
-        encode::print(encoders);
+        encode::print("encoders (ms)", encoders);
+    }
+    let webnn = &report["webnn"];
+    if let Some(reason) = webnn["unavailable"].as_str() {
+        println!("\nWebNN: unavailable: {reason}");
+    }
+    if let Some(encoders) = webnn["encode"].as_array() {
+        let browser = ["browser", "version"].map(|what| webnn[what].as_str().unwrap_or_default());
+        encode::print(&format!("WebNN (ms), {}", browser.join(" ")), encoders);
     }
 }
