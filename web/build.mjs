@@ -9,7 +9,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const out = join(here, "..", "dist", "web");
 mkdirSync(out, { recursive: true });
 // What an earlier build left of modules that are gone; `wasm/` is not ours.
-for (const folder of ["cache", "input", "worker"]) rmSync(join(out, folder), { recursive: true, force: true });
+for (const folder of ["cache", "input", "webnn", "worker"]) rmSync(join(out, folder), { recursive: true, force: true });
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
 execFileSync(process.execPath, [tsc, "-p", join(here, "tsconfig.json")], { stdio: "inherit" });
 // Editors read the comments in the types; a page need not download them again in every module. Only whole lines go: what stands

@@ -126,6 +126,20 @@ export interface Calls {
     result: Readonly<Record<string, TensorData>>;
   };
   tokenize: { args: { readonly prompt: Prompt }; event: never; result: readonly number[] };
+  /** A runtime for graphs: which back end it has. */
+  openGraphs: {
+    args: { readonly backend: "auto" | Exclude<Backend, "webnn">; readonly assetsUrl: string | null };
+    event: never;
+    result: Exclude<Backend, "webnn">;
+  };
+  /** A graph of its bytes: its number. */
+  buildGraph: { args: { readonly bytes: Uint8Array }; event: never; result: number };
+  runGraph: {
+    args: { readonly id: number; readonly tensors: Readonly<Record<string, TensorData>>; readonly outputs: readonly string[] };
+    event: never;
+    result: Readonly<Record<string, TensorData>>;
+  };
+  dropGraph: { args: { readonly id: number }; event: never; result: void };
   memory: { args: Record<string, never>; event: never; result: MemoryUse };
   loseDevice: { args: Record<string, never>; event: never; result: boolean };
 }

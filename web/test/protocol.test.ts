@@ -22,6 +22,10 @@ const NONE: Handlers = {
   forward: missing,
   tokenize: missing,
   memory: missing,
+  openGraphs: missing,
+  buildGraph: missing,
+  runGraph: missing,
+  dropGraph: missing,
   loseDevice: missing,
 };
 

@@ -41,7 +41,7 @@ interface Loaded {
 }
 
 /** The handlers of one worker, which holds one model. */
-export function createHandlers(): Handlers {
+export function createHandlers(): Omit<Handlers, "openGraphs" | "buildGraph" | "runGraph" | "dropGraph"> {
   let loaded: Loaded | null = null;
   let loading = false;
   const turnstile = new Turnstile();

@@ -64,8 +64,18 @@ pub(crate) const WEBNN: &Variant = &Variant {
     threads: false,
 };
 
+/// WebNN's graph builder for pages in browsers that have none.
+pub(crate) const WEBNN_BUILDER: &Variant = &Variant {
+    name: "webnn-builder",
+    package: "fewbit_webnn_wasm",
+    out_name: "fewbit_webnn",
+    target_features: "+simd128",
+    features: None,
+    threads: false,
+};
+
 /// The modules beside the usual runtime, each loaded when it is first needed.
-pub(crate) const MODULES: [&Variant; 3] = [MEDIA, ONNX, WEBNN];
+pub(crate) const MODULES: [&Variant; 4] = [MEDIA, ONNX, WEBNN, WEBNN_BUILDER];
 
 /// Every variant of the runtime, the most widely supported first.
 pub(crate) const VARIANTS: &[Variant] = &[

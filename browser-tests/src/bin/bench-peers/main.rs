@@ -117,7 +117,14 @@ async fn main() -> Result<()> {
     if wanted("encode") {
         for (model, prepared) in &encoders {
             let base = format!("/made/{}", model.name);
-            let run = encode::encode(&mut session, "wasm", model, prepared, &base, arguments.rounds);
+            let run = encode::encode(
+                &mut session,
+                "wasm",
+                model,
+                prepared,
+                &base,
+                arguments.rounds,
+            );
             encoded.push(run.await?);
         }
     }
