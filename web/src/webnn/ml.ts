@@ -2,6 +2,7 @@
  * `navigator.ml`.
  */
 import { WorkerClient } from "../client.js";
+import { FewbitError } from "../error.js";
 import { spawnWorker } from "../spawn.js";
 import { MLContext } from "./context.js";
 import { exception, failed, illegal } from "./exceptions.js";
@@ -47,13 +48,12 @@ export class ML {
     const { backend, assetsUrl } = this.#settings;
     let client: WorkerClient | null = null;
     try {
-      const module = loadBuilder(assetsUrl);
       client = new WorkerClient(spawnWorker(assetsUrl));
       const opened = client.call("openGraphs", { backend: accelerated ? backend : "wasm", assetsUrl });
-      const [loaded, chosen] = await Promise.all([module, opened]);
-      return new MLContext(OURS, client, loaded, chosen);
+      const [module, chosen] = await Promise.all([loadBuilder(assetsUrl), opened]);
+      return new MLContext(OURS, client, module, chosen);
     } catch (error) {
-      client?.close(error as never);
+      client?.close(new FewbitError("disposed", "the context was not made"));
       throw failed(error);
     }
   }
