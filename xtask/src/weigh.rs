@@ -19,6 +19,8 @@ const CORE_LIMIT: u64 = 1_000_000;
 const MEDIA_LIMIT: u64 = 500_000;
 /// What it may download more when a model comes as an ONNX file, with brotli.
 const ONNX_LIMIT: u64 = 400_000;
+/// What `fewbit/webnn` may download before its worker, with brotli.
+const WEBNN_LIMIT: u64 = 250_000;
 
 /// Bytes of a file, or of several together.
 pub(crate) struct Size {
@@ -58,6 +60,7 @@ pub(crate) fn within_limits(sizes: &[Size], modules: &[&Variant]) -> Result<Vec<
         let (sum, limit) = match module.name {
             name if name == wasm::MEDIA.name => (wasm_of(sizes, name), MEDIA_LIMIT),
             name if name == wasm::ONNX.name => (wasm_of(sizes, name), ONNX_LIMIT),
+            name if name == wasm::WEBNN_BUILDER.name => (webnn_of(sizes), WEBNN_LIMIT),
             name => (core_of(sizes, name), CORE_LIMIT),
         };
         if sum.brotli > limit {
@@ -72,12 +75,24 @@ pub(crate) fn within_limits(sizes: &[Size], modules: &[&Variant]) -> Result<Vec<
     Ok(sums)
 }
 
-/// All JavaScript, and the one wasm variant a page takes.
+/// All JavaScript but that of another entry point, and the one wasm variant a page takes.
 fn core_of(sizes: &[Size], variant: &str) -> Size {
     let folder = format!("wasm/{variant}/");
     sum(&format!("core download ({variant})"), sizes, |path| {
-        !path.starts_with("wasm/") || path.starts_with(&folder)
+        !path.starts_with("wasm/") && !is_webnn(path) || path.starts_with(&folder)
     })
+}
+
+/// What the entry point `fewbit/webnn` adds.
+fn webnn_of(sizes: &[Size]) -> Size {
+    let folder = format!("wasm/{}/", wasm::WEBNN_BUILDER.name);
+    sum("fewbit/webnn", sizes, |path| {
+        is_webnn(path) || path.starts_with(&folder)
+    })
+}
+
+fn is_webnn(path: &str) -> bool {
+    path == "webnn.js" || path.starts_with("webnn/")
 }
 
 /// One wasm module with its JavaScript.
