@@ -104,3 +104,164 @@ async fn a_page_for_webnn_runs_unchanged() -> Result<()> {
     }
     Ok(())
 }
+
+/// `name: what happened`, for each thing that a page can get wrong: with `fewbit/webnn` on wasm, or with the browser's own WebNN.
+const WRONG: &str = r#"
+  if (input.ours) (await import("/fewbit/webnn.js")).install({ force: true, backend: "wasm" });
+  const float = (...shape) => ({ dataType: "float32", shape });
+  const told = {};
+  const tell = async (name, step) => {
+    try {
+      const answer = await step();
+      told[name] = answer === undefined ? "nothing" : answer;
+    } catch (error) {
+      told[name] = error.name;
+    }
+  };
+  const relu = async (context, shape = [2]) => {
+    const builder = new MLGraphBuilder(context);
+    return builder.build({ y: builder.relu(builder.input("x", float(...shape))) });
+  };
+  const pair = async (context, shape = [2]) => ({
+    x: await context.createTensor({ ...float(...shape), writable: true }),
+    y: await context.createTensor({ ...float(...shape), readable: true }),
+  });
+  const works = async (context) => {
+    const graph = await relu(context);
+    const { x, y } = await pair(context);
+    context.writeTensor(x, Float32Array.of(-1, 2));
+    context.dispatch(graph, { x }, { y });
+    return [...new Float32Array(await context.readTensor(y))];
+  };
+
+  const [one, two] = [await navigator.ml.createContext(), await navigator.ml.createContext()];
+  const graph = await relu(one);
+  const own = await pair(one);
+  const other = await pair(two);
+  await tell("tensor of another context", () => one.dispatch(graph, { x: other.x }, { y: own.y }));
+  await tell("graph of another context", () => two.dispatch(graph, { x: other.x }, { y: other.y }));
+  await tell("read another context's", () => two.readTensor(own.y));
+  await tell("one tensor twice", () => one.dispatch(graph, { x: own.y }, { y: own.y }));
+  await tell("wrong shape", async () => one.dispatch(graph, { x: (await pair(one, [3])).x }, { y: own.y }));
+  await tell("unknown name", () => one.dispatch(graph, { z: own.x }, { y: own.y }));
+  await tell("too few bytes", () => one.writeTensor(own.x, new Float32Array(1)));
+  await tell("not readable", () => one.readTensor(own.x));
+  await tell("too small a buffer", () => one.readTensor(own.y, new Float32Array(1)));
+  await tell("no such type", () => one.createTensor({ dataType: "float64", shape: [1] }));
+  await tell("too large", () => one.createTensor(float(65536, 65536)));
+  const builder = new MLGraphBuilder(one);
+  const x = builder.input("x", float(2, 3));
+  await tell("operand of another builder", () => new MLGraphBuilder(one).relu(x));
+  await tell("wrong ranks", () => builder.matmul(x, builder.input("v", float(3))));
+  await tell("wrong option", () => builder.conv2d(builder.input("i", float(1, 1, 4, 4)), builder.input("f", float(1, 1, 2, 2)), { inputLayout: "nope" }));
+  await tell("an input as output", () => new MLGraphBuilder(one).build({ y: x }));
+  await tell("after all that", () => works(one));
+
+  // Everything that was asked before destroy() is done; what comes after is refused.
+  const kept = await pair(one);
+  one.writeTensor(kept.x, Float32Array.of(-3, 4));
+  one.dispatch(graph, { x: kept.x }, { y: kept.y });
+  kept.x.destroy();
+  graph.destroy();
+  await tell("destroyed after a dispatch", async () => [...new Float32Array(await one.readTensor(kept.y))]);
+  await tell("destroyed tensor", () => one.writeTensor(kept.x, new Float32Array(2)));
+  await tell("destroyed graph", () => one.dispatch(graph, { x: own.x }, { y: kept.y }));
+
+  // A context that is destroyed in the midst of a dispatch.
+  const long = await relu(two, [1 << 20]);
+  const large = await pair(two, [1 << 20]);
+  two.dispatch(long, { x: large.x }, { y: large.y });
+  const reading = two.readTensor(large.y);
+  two.destroy();
+  await tell("read of a lost context", () => reading);
+  await tell("lost", async () => typeof (await two.lost).message);
+  await tell("builder of a lost context", () => new MLGraphBuilder(two));
+  await tell("tensor of a lost context", () => two.createTensor(float(1)));
+
+  // More than the memory there is: the context is lost, and the page goes on. Not something to try on the browser's own.
+  if (!input.ours) return told;
+  const third = await navigator.ml.createContext();
+  const huge = new MLGraphBuilder(third);
+  const seed = huge.input("x", float(1, 1));
+  let sum = null;
+  for (let i = 0; i < 12; i++) {
+    const wide = huge.exp(huge.expand(huge.add(seed, huge.constant("float32", i)), [16384, 16384]));
+    sum = sum === null ? wide : huge.add(huge.sin(sum), huge.reverse(wide));
+  }
+  await tell("beyond memory", async () => {
+    const large = await huge.build({ y: huge.reduceSum(sum, { axes: [0, 1] }) });
+    const x = await third.createTensor({ ...float(1, 1), writable: true });
+    const y = await third.createTensor({ ...float(), readable: true });
+    third.dispatch(large, { x }, { y });
+    return (await third.lost).message !== "" ? "lost" : "lost without a reason";
+  });
+  await tell("after that", async () => works(await navigator.ml.createContext()));
+  return told;"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_wrong_is_told_and_leaves_nothing_behind() -> Result<()> {
+    const TEST: &str = "what_goes_wrong_is_told_and_leaves_nothing_behind";
+    let Some(folder) = package(TEST) else {
+        return Ok(());
+    };
+    let base = serve(site(&folder)).await?;
+    let mut all: Vec<(Installed, bool)> = Vec::new();
+    all.extend(browsers(TEST)?.into_iter().map(|installed| (installed, true)));
+    // Chromium's own WebNN is held to the same.
+    match find(Browser::Shell) {
+        Ok(shell) => all.push((shell, false)),
+        Err(error) => eprintln!("{TEST}: skipped in shell: {error}"),
+    }
+    for (installed, ours) in all {
+        let name = installed.browser.name();
+        let options = SessionOptions {
+            webnn: !ours,
+            ..SessionOptions::default()
+        };
+        let mut session = Session::open(&installed, &options, &base).await?;
+        session.goto(&base).await?;
+        let told = session.work(WRONG, json!({ "ours": ours }), LIMIT).await;
+        session.close().await;
+        let mut told = told.context(name)?;
+        // Where memory ends is the browser's business: either it could not be built, or the context was lost.
+        let beyond = told["beyond memory"].take();
+        ensure!(
+            !ours
+                || ["lost", "QuotaExceededError", "OperationError", "InvalidStateError"]
+                    .iter()
+                    .any(|fine| beyond == *fine),
+            "{name}: beyond memory: {beyond}"
+        );
+        let after = told["after that"].take();
+        ensure!(!ours || after == json!([0.0, 2.0]), "{name}: after that: {after}");
+        let expected = json!({
+            "tensor of another context": "TypeError",
+            "graph of another context": "TypeError",
+            "read another context's": "TypeError",
+            "one tensor twice": "TypeError",
+            "wrong shape": "TypeError",
+            "unknown name": "TypeError",
+            "too few bytes": "TypeError",
+            "not readable": "TypeError",
+            "too small a buffer": "TypeError",
+            "no such type": "TypeError",
+            "too large": "TypeError",
+            "operand of another builder": "TypeError",
+            "wrong ranks": "TypeError",
+            "wrong option": "TypeError",
+            "an input as output": "TypeError",
+            "after all that": [0.0, 2.0],
+            "destroyed after a dispatch": [0.0, 4.0],
+            "destroyed tensor": "InvalidStateError",
+            "destroyed graph": "InvalidStateError",
+            "read of a lost context": "InvalidStateError",
+            "lost": "string",
+            "builder of a lost context": "InvalidStateError",
+            "tensor of a lost context": "InvalidStateError",
+            "beyond memory": null,
+            "after that": null,
+        });
+        ensure!(told == expected, "{name}: {told:#}");
+    }
+    Ok(())
+}
