@@ -233,7 +233,7 @@ async fn what_goes_wrong_is_told_and_leaves_nothing_behind() -> Result<()> {
             "{name}: beyond memory: {beyond}"
         );
         let after = told["after that"].take();
-        ensure!(!ours || after == json!([0.0, 2.0]), "{name}: after that: {after}");
+        ensure!(!ours || after == json!([0, 2]), "{name}: after that: {after}");
         let expected = json!({
             "tensor of another context": "TypeError",
             "graph of another context": "TypeError",
@@ -250,8 +250,8 @@ async fn what_goes_wrong_is_told_and_leaves_nothing_behind() -> Result<()> {
             "wrong ranks": "TypeError",
             "wrong option": "TypeError",
             "an input as output": "TypeError",
-            "after all that": [0.0, 2.0],
-            "destroyed after a dispatch": [0.0, 4.0],
+            "after all that": [0, 2],
+            "destroyed after a dispatch": [0, 4],
             "destroyed tensor": "InvalidStateError",
             "destroyed graph": "InvalidStateError",
             "read of a lost context": "InvalidStateError",
