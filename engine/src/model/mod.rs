@@ -79,6 +79,9 @@ pub const KNOWN: &[&str] = &[
 /// The architecture of a graph that came as one, from an ONNX file whose config names none of [`KNOWN`].
 pub const ONNX: &str = "onnx";
 
+/// The architecture of a graph that was built as one, call by call, and came from no file.
+pub const GRAPH: &str = "graph";
+
 /// A model as a graph with symbols, and what a session must know to run it.
 #[derive(Debug)]
 pub struct BuiltModel {

@@ -10,8 +10,8 @@ use crate::format::{Checkpoint, TensorEntry};
 use crate::graph::Graph;
 use crate::graph::wire::{Reader, Wire, WireError, Writer, Wrong, wire_enum, wire_struct};
 use crate::model::{
-    BuiltModel, CausalLm, Encoder, EncoderDecoder, Feedforward, KNOWN, ModelKind, ONNX, SourceKind,
-    TextHead,
+    BuiltModel, CausalLm, Encoder, EncoderDecoder, Feedforward, GRAPH, KNOWN, ModelKind, ONNX,
+    SourceKind, TextHead,
 };
 use crate::session::WeightSource;
 use crate::source::{ByteSource, LocalFuture, SourceError};
@@ -153,7 +153,7 @@ impl Table {
     fn read(from: &mut Reader<'_>) -> Result<Table, Wrong> {
         from.magic(MAGIC)?;
         let architecture = String::read(from)?;
-        let mut known = KNOWN.iter().chain([&ONNX]);
+        let mut known = KNOWN.iter().chain([&ONNX, &GRAPH]);
         let Some(architecture) = known.find(|name| **name == architecture) else {
             return Err(from.wrong("an architecture that is not known"));
         };
