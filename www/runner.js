@@ -72,7 +72,7 @@ function abort(id) {
   jobs.get(id)?.controller.abort();
 }
 
-const kinds = { load: loadModel, generate, score, embed, answer, forward, onnx, transcribe, dispose };
+const kinds = { load: loadModel, generate, score, embed, answer, forward, onnx, graph, transcribe, dispose };
 
 async function run(job, entry) {
   if (!Object.hasOwn(kinds, job.kind)) throw failure("bad_job", `unknown kind of job: ${job.kind}`);
@@ -310,6 +310,57 @@ async function onnx(job, entry) {
     clearTimeout(limit);
     loaded?.dispose();
   }
+}
+
+/** Parts of a graph run one after another in a worker of their own; a run that fails leaves the others alone. */
+async function graph(job, entry) {
+  const { signal } = entry.controller;
+  const limit = setTimeout(() => entry.controller.abort(), job.limit_ms);
+  const file = { name: "graph.fbm", data: fromBase64(job.model).buffer };
+  let loaded = null;
+  try {
+    loaded = await load([file], { backend: job.backend, threads: 1, signal });
+    const runs = [];
+    for (const { inputs, outputs } of job.runs) {
+      try {
+        const given = Object.entries(tensors(inputs)).map(([name, tensor]) => [name, spread(tensor)]);
+        const found = await loaded.forward(Object.fromEntries(given), { outputs, signal });
+        const told = Object.entries(found).map(([name, tensor]) => [name, gathered(tensor)]);
+        runs.push({ outputs: toJson(Object.fromEntries(told)), error: null });
+      } catch (error) {
+        if (error?.code === "aborted") throw error;
+        const code = String(error?.code ?? error?.name ?? "error");
+        runs.push({ outputs: {}, error: { code, message: String(error?.message ?? error) } });
+      }
+    }
+    return { runs };
+  } catch (error) {
+    if (error?.code === "aborted") throw failure("timed_out", `took more than ${job.limit_ms} ms`);
+    throw error;
+  } finally {
+    clearTimeout(limit);
+    loaded?.dispose();
+  }
+}
+
+const elementBytes = { f64: 8, i64: 8, u64: 8, f32: 4, i32: 4, u32: 4, f16: 2, bf16: 2, i16: 2, u16: 2 };
+
+/** A tensor whose one element stands for all, with all. */
+function spread({ type, shape, data }) {
+  const size = elementBytes[type] ?? 1;
+  const all = shape.reduce((count, dim) => count * dim, size);
+  if (data.length !== size || all === size) return { type, shape, data };
+  const bytes = new Uint8Array(all);
+  bytes.set(data);
+  for (let done = size; done < all; done *= 2) bytes.copyWithin(done, 0, Math.min(done, all - done));
+  return { type, shape, data: bytes };
+}
+
+/** A large tensor whose elements are all the same, with the first one only: others would take minutes to cross. */
+function gathered({ type, shape, data }) {
+  const size = elementBytes[type] ?? 1;
+  const same = data.length > 1 << 20 && data.every((byte, at) => byte === data[at % size]);
+  return { type, shape, data: same ? data.subarray(0, size) : data };
 }
 
 function toJson(named) {

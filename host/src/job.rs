@@ -1,9 +1,13 @@
 //! What a runner is asked and what it answers. The same JSON goes to the browser's runner page, so names are
 //! part of a contract: change them here, in `www/` and in `docs/` together.
 
+mod graph;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use graph::{GraphAnswer, GraphJob, GraphResult, GraphRun, PageError};
 
 use crate::speech::TranscribeJob;
 
@@ -120,6 +124,7 @@ pub enum Job {
     Answer(AnswerJob),
     Forward(ForwardJob),
     Onnx(OnnxJob),
+    Graph(GraphJob),
     Transcribe(TranscribeJob),
     Dispose,
 }
@@ -427,7 +432,8 @@ pub struct OnnxJob {
     pub limit_ms: u64,
 }
 
-/// A tensor in JSON: its elements little-endian, row-major, in standard base64.
+/// A tensor in JSON: its elements little-endian, row-major, in standard base64. In a [`GraphJob`] and its answer, one
+/// element may stand for all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TensorData {
     /// `f32`, `i64`, … as `fewbit_engine::tensor::DataType` prints them.

@@ -10,8 +10,8 @@ use crate::format::{Checkpoint, TensorEntry};
 use crate::graph::Graph;
 use crate::graph::wire::{Reader, Wire, WireError, Writer, Wrong, wire_enum, wire_struct};
 use crate::model::{
-    BuiltModel, CausalLm, Encoder, EncoderDecoder, Feedforward, GRAPH, KNOWN, ModelKind, ONNX, SourceKind,
-    TextHead,
+    BuiltModel, CausalLm, Encoder, EncoderDecoder, Feedforward, GRAPH, KNOWN, ModelKind, ONNX,
+    SourceKind, TextHead,
 };
 use crate::session::WeightSource;
 use crate::source::{ByteSource, LocalFuture, SourceError};

@@ -11,8 +11,8 @@ use super::session::{Session, SessionOptions};
 use super::{BrowserError, find};
 use crate::job::{
     AnswerJob, AnswerResult, BrowserFacts, EmbedJob, EmbedResult, ForwardJob, ForwardResult,
-    GenerateJob, GenerateResult, Job, LoadInfo, LoadJob, LoadOptions, OnnxJob, PageModel, RunError,
-    ScoreJob, ScoreResult,
+    GenerateJob, GenerateResult, GraphJob, GraphResult, Job, LoadInfo, LoadJob, LoadOptions,
+    OnnxJob, PageModel, RunError, ScoreJob, ScoreResult,
 };
 use crate::runner::{OnProgress, Progress, RunFuture, Runner};
 use crate::speech::{TranscribeJob, TranscribeResult};
@@ -173,8 +173,21 @@ impl<'p> BrowserRunner<'p> {
     /// # Errors
     /// What the page says of the file, or the browser of the page.
     pub async fn onnx(&mut self, job: OnnxJob) -> Result<ForwardResult, RunError> {
+        self.apart(Job::Onnx(job)).await
+    }
+
+    /// Runs parts of a graph, in a worker of its own; else as [`BrowserRunner::onnx`].
+    ///
+    /// # Errors
+    /// What the page says of the graph as a whole, or the browser of the page.
+    pub async fn graph(&mut self, job: GraphJob) -> Result<GraphResult, RunError> {
+        self.apart(Job::Graph(job)).await
+    }
+
+    /// A job that brings all it needs.
+    async fn apart<T: DeserializeOwned>(&mut self, job: Job) -> Result<T, RunError> {
         let page = self.start().await?;
-        let job = serde_json::to_value(Job::Onnx(job));
+        let job = serde_json::to_value(job);
         let job = job.map_err(|error| RunError::error("job", error.to_string()))?;
         let failure = match page.run(&job, |_| true).await {
             Ok(value) => return read(value),

@@ -1,5 +1,7 @@
 //! `fewbit conformance`: cases that others wrote, run on a target.
 
+mod webnn;
+
 use std::io::Write;
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -32,6 +34,11 @@ enum Suite {
     /// (pass, mismatch, error, unsupported, unavailable), reason, operators and, where it passed, how many nodes were left
     /// for the target after all was computed that depends on nothing unknown.
     Onnx(Onnx),
+    /// The W3C's WebNN cases: files of JSON, one an operator, of graphs with inputs and the outputs they must give.
+    ///
+    /// With --json one object a target, each on a line: target; passed, failed, unsupported; cases, each with name, outcome
+    /// (pass, mismatch, error, unsupported, unavailable), reason and operators.
+    Webnn(webnn::Webnn),
 }
 
 #[derive(Args)]
@@ -47,6 +54,11 @@ struct Onnx {
     #[arg(long)]
     table: Option<PathBuf>,
 }
+
+/// How the page of the table begins.
+const HEADING: &str = "# ONNX operators by target\n\nWritten by `fewbit conformance onnx ZIP --target TARGET,… --table FILE`: \
+    how many of ONNX's node cases that have an\noperator pass on a target, of how many; what does not pass is \
+    `unsupported` by name unless it says failed.";
 
 #[derive(Serialize)]
 struct Report {
@@ -68,8 +80,10 @@ struct Row {
 
 impl Conformance {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let Suite::Onnx(suite) = self.suite;
-        suite.run().await
+        match self.suite {
+            Suite::Onnx(suite) => suite.run().await,
+            Suite::Webnn(suite) => suite.run().await,
+        }
     }
 }
 
@@ -88,7 +102,7 @@ impl Onnx {
             }
         }
         if let Some(path) = &self.table {
-            std::fs::write(path, table.markdown())
+            std::fs::write(path, table.markdown(HEADING))
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(match failed {

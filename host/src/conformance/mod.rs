@@ -1,6 +1,6 @@
-//! ONNX's node cases: one model of one or a few nodes each, with inputs and the outputs they must give.
+//! Cases that others wrote: ONNX's, and in [`webnn`] the W3C's.
 //!
-//! [`cases`] finds them in a folder or an archive, [`run`] runs one in this process, [`browser`] in a page, [`table`] counts them by operator.
+//! ONNX's node cases are one model of one or a few nodes each, with inputs and the outputs they must give. [`cases`] finds them in a folder or an archive, [`run`] runs one in this process, [`browser`] in a page, [`table`] counts them by operator.
 
 #[cfg(feature = "webdriver")]
 mod browser;
@@ -9,6 +9,7 @@ mod compare;
 mod data;
 mod run;
 mod table;
+pub mod webnn;
 
 #[cfg(feature = "webdriver")]
 pub use browser::BrowserCases;

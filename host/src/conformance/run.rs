@@ -88,7 +88,7 @@ pub(super) fn of_import(error: &ImportError) -> Failure {
     (outcome, error.to_string())
 }
 
-fn of_session(error: &SessionError) -> Failure {
+pub(super) fn of_session(error: &SessionError) -> Failure {
     let outcome = match error {
         SessionError::Backend(BackendError::Unsupported { .. }) => Outcome::Unsupported,
         SessionError::Backend(BackendError::Unavailable(_)) => Outcome::Unavailable,

@@ -46,13 +46,9 @@ impl Table {
         }
     }
 
-    /// As a page in Markdown.
-    pub fn markdown(&self) -> String {
-        let mut page = String::from(
-            "# ONNX operators by target\n\nWritten by `fewbit conformance onnx ZIP --target TARGET,… --table FILE`: how many of ONNX's \
-             node cases that have an\noperator pass on a target, of how many; what does not pass is `unsupported` by name unless it \
-             says failed.\n\n| operator |",
-        );
+    /// As a page in Markdown, `heading` first.
+    pub fn markdown(&self, heading: &str) -> String {
+        let mut page = format!("{heading}\n\n| operator |");
         let mut rule = String::from("| --- |");
         for column in &self.columns {
             let _ = write!(page, " {} |", column.target);

@@ -245,7 +245,7 @@ fn a_table_counts_by_operator_and_target() {
     table.count(&["Add".to_owned()], Outcome::Unsupported);
     table.begin("native:wgpu");
     table.count(&["Add".to_owned()], Outcome::Mismatch);
-    let page = table.markdown();
+    let page = table.markdown("# Operators");
     for line in [
         "| operator | native:cpu | native:wgpu |",
         "| Add | 1 of 2 | 0 of 1, 1 failed |",

@@ -15,6 +15,9 @@ import { answer, embed } from "./tasks.js";
 import { type Pool, startPool } from "./threads.js";
 import { transcribe } from "./transcribe.js";
 
+/** An opened model as bytes, which a part of fewbit of the same version wrote (`OpenModel::to_bytes` in the engine). */
+const HANDED_OVER = /\.fbm$/;
+
 /** What `RuntimeModel.info` tells. */
 type RuntimeInfo = Pick<
   ModelInfo,
@@ -97,9 +100,12 @@ export function createHandlers(): Omit<Handlers, "openGraphs" | "buildGraph" | "
         context.emit({ phase: "upload", loaded: bytes, total });
         return !context.signal.aborted;
       };
-      const opened = isOnnx(files.sources, options.onnx)
-        ? await openOnnx(files.sources, options.onnx, options.assetsUrl, context.signal)
-        : undefined;
+      const handed = files.sources.find(({ name }) => HANDED_OVER.test(name));
+      const opened = handed
+        ? await handed.read(0, handed.size)
+        : isOnnx(files.sources, options.onnx)
+          ? await openOnnx(files.sources, options.onnx, options.assetsUrl, context.signal)
+          : undefined;
       const model = await telling(runtime, () => runtime.loadModel(files.sources, request, { upload }, opened));
       throwIfAborted(context.signal);
       const built = performance.now();

@@ -289,9 +289,25 @@ fn build(
                 size: wgpu::BufferSize::new(4 * dispatch.params.len() as u64),
             }),
         }];
-        entries.extend(buffers.iter().map(|(number, buffer)| wgpu::BindGroupEntry {
-            binding: *number,
-            resource: buffer.as_entire_binding(),
+        entries.extend(buffers.iter().map(|(number, buffer)| {
+            let part = dispatch.part.as_ref();
+            let part = part.filter(|part| part.of.contains(number));
+            wgpu::BindGroupEntry {
+                binding: *number,
+                resource: match part {
+                    Some(part) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer,
+                        offset: part.offset,
+                        size: wgpu::BufferSize::new(part.bytes),
+                    }),
+                    // A slot may be larger for the sake of another value.
+                    None => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer,
+                        offset: 0,
+                        size: wgpu::BufferSize::new(buffer.size().min(opened.facts.max_binding)),
+                    }),
+                },
+            }
         }));
         steps.push(Step {
             pipeline: pipeline.pipeline.clone(),

@@ -99,6 +99,14 @@ fn binary() -> Vec<Case> {
                 inputs,
             ));
         }
+        if op == Binary::Pow {
+            let mut random = Random::new(8);
+            let inputs = vec![
+                random.integers(&[3, 5], -9, 9),
+                random.integers(&[5], -2, 9),
+            ];
+            cases.push(Draft::of("pow of i32".to_owned(), Op::Binary(op), inputs));
+        }
         if !matches!(op, Binary::Pow | Binary::Div) {
             let mut random = Random::new(7);
             let inputs = vec![

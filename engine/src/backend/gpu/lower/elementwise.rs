@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use fewbit_shaders::{Elementwise, Indexing, InputType, Kernel};
 
-use super::{Lowering, Work, broadcast_strides, unsupported};
+use super::{Dispatch, Lowering, Part, Work, broadcast_strides, unsupported};
 use crate::backend::BackendError;
 use crate::backend::gpu::element::device_type;
 use crate::graph::op::{Binary, Bitwise, Compare, Extension, Fused, Logical, Operand, Step, Unary};
@@ -73,7 +73,22 @@ impl Lowering<'_> {
         for (i, &id) in node.inputs.iter().enumerate() {
             bound.push((i as u32 + 1, self.plain(op, id)?));
         }
-        bound.push((types.len() as u32 + 1, self.make(op, to)?));
+        let along = found.iter().zip(1..);
+        let along = along.filter(|((indexing, _), _)| *indexing == Indexing::Along);
+        let mut of: Vec<u32> = along.map(|(_, number)| number).collect();
+        let by_parts = found
+            .iter()
+            .all(|(indexing, _)| matches!(indexing, Indexing::Along | Indexing::One));
+        let number = types.len() as u32 + 1;
+        of.push(number);
+        let place = match by_parts {
+            true => self.make_large(op, to)?,
+            false => {
+                self.check_inputs(node)?;
+                self.make(op, to)?
+            }
+        };
+        bound.push((number, place));
         let inputs = types.into_iter().zip(found).map(|(t, (i, _))| (t, i));
         let kernel = Kernel::Elementwise(Elementwise {
             inputs: inputs.collect(),
@@ -82,7 +97,27 @@ impl Lowering<'_> {
             body,
             workgroup: WORKGROUP,
         });
-        self.push(kernel, params, &bound, Work::Invocations(count / lanes));
+        let most = self.most_elements();
+        if count <= most {
+            self.push(kernel, params, &bound, Work::Invocations(count / lanes));
+            return Ok(());
+        }
+        // Beyond a binding, part by part.
+        for first in (0..count).step_by(most) {
+            let own = most.min(count - first);
+            params[0] = (own / lanes) as u32;
+            self.dispatches.push(Dispatch {
+                kernel: kernel.clone(),
+                params: params.clone(),
+                bound: bound.clone(),
+                work: Work::Invocations(own / lanes),
+                part: Some(Part {
+                    of: of.clone(),
+                    offset: 4 * first as u64,
+                    bytes: 4 * own as u64,
+                }),
+            });
+        }
         Ok(())
     }
 }
@@ -224,6 +259,7 @@ fn unary(op: Unary, t: InputType, x: &str) -> Option<String> {
         Unary::Erf => format!("f_erf({x})"),
         Unary::Exp => format!("f_exp({x})"),
         Unary::Gelu => format!("f_gelu({x})"),
+        Unary::Log => format!("f_log({x})"),
         Unary::Relu => format!("f_relu({x})"),
         Unary::Sigmoid => format!("f_sigmoid({x})"),
         Unary::Silu => format!("f_silu({x})"),
@@ -232,7 +268,6 @@ fn unary(op: Unary, t: InputType, x: &str) -> Option<String> {
         | Unary::Ceil
         | Unary::Cos
         | Unary::Floor
-        | Unary::Log
         | Unary::Sin
         | Unary::Sqrt
         | Unary::Tan => format!("{}({x})", op.name()),
@@ -251,7 +286,8 @@ fn binary(op: Binary, t: InputType, a: &str, b: &str) -> Option<String> {
         Binary::Pow if float => format!("f_pow({a}, {b})"),
         Binary::Max => format!("max({a}, {b})"),
         Binary::Min => format!("min({a}, {b})"),
-        Binary::Pow => return None,
+        Binary::Pow if t == InputType::I32 => format!("i_pow({a}, {b})"),
+        Binary::Pow => format!("u_pow({a}, {b})"),
     })
 }
 
@@ -272,7 +308,7 @@ fn cast(from: DataType, t: InputType, to: DataType) -> Option<String> {
     };
     Some(match to {
         DataType::F32 => "f32(x0)".to_owned(),
-        DataType::F16 => "quantizeToF16(f32(x0))".to_owned(),
+        DataType::F16 => "f_half(f32(x0))".to_owned(),
         // To the nearest, ties to even, on the bits.
         DataType::Bf16 => "bitcast<f32>((bitcast<u32>(f32(x0)) + 0x7fffu + \
                            ((bitcast<u32>(f32(x0)) >> 16u) & 1u)) & 0xffff0000u)"

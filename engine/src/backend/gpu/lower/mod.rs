@@ -8,6 +8,7 @@ mod composite;
 mod elementwise;
 mod linear;
 mod movement;
+mod parts;
 mod reduction;
 mod scatter;
 mod slots;
@@ -18,6 +19,7 @@ use std::rc::Rc;
 
 use fewbit_shaders::{InputType, Kernel};
 
+pub(crate) use self::parts::Part;
 use self::slots::Slots;
 use super::device::Opened;
 use super::element::device_type;
@@ -55,6 +57,7 @@ pub(crate) struct Dispatch {
     pub(crate) params: Vec<u32>,
     pub(crate) bound: Vec<(u32, Place)>,
     pub(crate) work: Work,
+    pub(crate) part: Option<Part>,
 }
 
 /// What the plan puts into one of its own buffers.
@@ -329,6 +332,9 @@ impl<'a> Lowering<'a> {
     }
 
     fn node(&mut self, i: usize, node: &'a Node) -> Result<(), BackendError> {
+        if !parts::are_bound(&node.op) {
+            self.check_inputs(node)?;
+        }
         match &node.op {
             Op::Reshape { .. } => Ok(()),
             Op::Unary(_)
@@ -465,6 +471,7 @@ impl<'a> Lowering<'a> {
                 params,
                 bound: bound.to_vec(),
                 work,
+                part: None,
             });
         }
     }
