@@ -47,19 +47,19 @@ pub(super) fn rewrite_bias(
     let sums = view.either(node.outputs[0], Binary::Add);
     let found = sums.into_iter().find_map(|[product, bias]| {
         let made = view.node(product)?;
-        let fits = made.op == Op::BlockMatmul { bias: false }
-            && view.is_stored(bias)
-            && view.is_of_last(bias, product)
-            && view.uses(product) == 1;
-        fits.then(|| (made.inputs[0], made.inputs[1], bias))
+        let Op::BlockMatmul { bias: false, exact } = made.op else {
+            return None;
+        };
+        let fits =
+            view.is_stored(bias) && view.is_of_last(bias, product) && view.uses(product) == 1;
+        fits.then(|| (made.inputs[0], made.inputs[1], bias, exact))
     });
-    let Some((x, weight, bias)) = found else {
+    let Some((x, weight, bias, exact)) = found else {
         return Ok(false);
     };
     let ids: [ValueId; 3] = [rewriter.get(x)?, rewriter.get(weight)?, rewriter.get(bias)?];
-    let y = rewriter
-        .builder()
-        .block_matmul(ids[0], ids[1], Some(ids[2]))?;
+    let op = Op::BlockMatmul { bias: true, exact };
+    let y = rewriter.builder().op(op, &ids)?;
     rewriter.replace(node.outputs[0], y);
     Ok(true)
 }
