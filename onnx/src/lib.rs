@@ -4,6 +4,7 @@
 //! 10 (<https://onnx.ai/onnx/repo-docs/IR.html>), the operators of `ai.onnx` as of opset 21
 //! (<https://onnx.ai/onnx/operators/>). [`OnnxFile`] reads a model of opset 7 to 28 as a graph, [`import()`] one in memory.
 
+mod counting;
 mod export;
 mod import;
 mod open;
@@ -12,9 +13,9 @@ mod rewrite;
 
 pub use export::{ExportError, ExternalData, OnExport, Prepared, export, prepare};
 pub use import::{
-    DecoderOptions, ImportError, ImportOptions, Imported, ImportedDecoder, Interface, OnnxFile,
-    TensorFault, UnsupportedOperator, import, import_decoder, import_for, imported_operators,
-    interface, read_tensor, tensor_file,
+    DecoderOptions, Filling, ImportError, ImportOptions, Imported, ImportedDecoder, Interface,
+    OnnxFile, TensorFault, UnsupportedOperator, import, import_decoder, import_for,
+    imported_operators, interface, read_tensor, tensor_file,
 };
 pub use open::{OpenError, open, open_as_it_is};
 pub use rewrite::rewrite;

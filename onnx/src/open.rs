@@ -2,13 +2,17 @@
 
 mod decoder;
 mod integers;
+mod part;
 mod sequence;
+mod special;
 mod text;
 
 use fewbit_engine::graph::GraphError;
 use fewbit_engine::model::{BuiltModel, Config, Feedforward, KNOWN, ModelKind, ONNX};
 use fewbit_engine::source::SourceError;
 use fewbit_engine::task::checkpoint::{ModelFiles, OpenModel};
+
+use special::SpecialTokens;
 
 use crate::import::{ImportError, ImportOptions, Imported, OnnxFile};
 
@@ -67,7 +71,8 @@ pub async fn open(files: &ModelFiles, options: &ImportOptions) -> Result<OpenMod
         if let (Some(encoder), Some(decoder)) = (named(encoder), named(decoder)) {
             let encoder = OnnxFile::open(files, encoder).await?;
             let decoder = OnnxFile::open(files, decoder).await?;
-            return sequence::open(&encoder, &decoder, options, config.as_ref()).await;
+            let special = SpecialTokens::read(files).await?;
+            return sequence::open(&encoder, &decoder, options, (config.as_ref(), &special)).await;
         }
     }
     let usual = WHOLE.into_iter().find_map(named);

@@ -16,6 +16,9 @@ const CHUNKS: [usize; 6] = [1, 4, 16, 32, 64, MAX_CHUNK];
 /// The KV state's first capacity; it doubles when more is needed.
 const FIRST_CAPACITY: usize = 256;
 
+/// The same of a decoder without a cache, which computes as many tokens in each run as there is room for.
+const FIRST_RECOMPUTED: usize = 32;
+
 /// What one step did.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Advance {
@@ -366,7 +369,11 @@ impl Decoder {
     }
 
     fn wanted_capacity(&self, tokens: usize) -> usize {
-        let mut capacity = self.capacity.max(FIRST_CAPACITY);
+        let first = match self.model.layers {
+            0 => FIRST_RECOMPUTED,
+            _ => FIRST_CAPACITY,
+        };
+        let mut capacity = self.capacity.max(first);
         while capacity < tokens {
             capacity *= 2;
         }

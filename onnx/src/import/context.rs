@@ -14,6 +14,7 @@ use fewbit_engine::tensor::{DataType, Tensor};
 
 use super::blocks::Quantization;
 use super::error::{Refusal, unsupported, wrong};
+use super::filling::Counts;
 use super::model::Stored;
 use super::place::TensorSource;
 use super::symbolic::{self, Expressions};
@@ -68,6 +69,8 @@ pub(crate) struct Context {
     pub(crate) known_weights: BTreeMap<String, Rc<Tensor>>,
     /// Weights in block formats, by the parts that they are made of.
     pub(crate) quantized: BTreeMap<QuantizedParts, Value>,
+    /// What tells which tokens of a run, or of its source, count.
+    pub(crate) counts: Vec<Counts>,
     /// In a decoder whose cache is in place: how many tokens of each row are in it, i32 `[batch]`.
     pub(crate) position: Option<Value>,
     /// The values that are caches, or count a token's place from `position` on.

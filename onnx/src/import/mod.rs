@@ -11,6 +11,7 @@ mod context;
 mod control;
 mod decoder;
 mod error;
+mod filling;
 mod interface;
 pub(crate) mod model;
 mod node;
@@ -23,7 +24,9 @@ mod tensor;
 mod walk;
 
 pub use decoder::{DecoderOptions, ImportedDecoder};
+pub(crate) use decoder::rows_first;
 pub use error::{ImportError, UnsupportedOperator};
+pub use filling::Filling;
 pub use interface::{Interface, tensor_file};
 pub use model::OnnxFile;
 pub use table::imported_operators;
@@ -48,6 +51,7 @@ use crate::proto::{
 use context::{Context, MOST_CONSTANT, Value};
 use control::Ended;
 use error::Refusal;
+use filling::Counts;
 use model::{Stop, Stored, large_constant};
 use node::Node;
 use place::{Files, is_outside};
@@ -63,6 +67,8 @@ pub struct ImportOptions {
     pub names: BTreeMap<String, String>,
     /// Inputs that become constants of the graph, because their numbers decide a shape.
     pub values: BTreeMap<String, Tensor>,
+    /// Where runs are larger than their tokens.
+    pub filling: Vec<Filling>,
 }
 
 /// A graph, and where the weights that it names are: in the files, but for what the import makes.
@@ -274,6 +280,7 @@ impl<'a> Importer<'a> {
     ) -> Importer<'a> {
         let mut context = Context::default();
         context.known_weights = known.borrow().clone();
+        context.counts = options.filling.iter().map(Counts::by_input).collect();
         Importer {
             file,
             options,
@@ -388,13 +395,15 @@ impl<'a> Importer<'a> {
         let made = self.context.builder.input(name, data_type, shape);
         let id = made.map_err(|e| self.value_fault(name, e.to_string()))?;
         self.context.inputs.insert(id, name.to_owned());
-        let value = Value { id, data_type };
-        if data_type != DataType::Bool {
-            return Ok(value);
+        let mut value = Value { id, data_type };
+        if data_type == DataType::Bool {
+            let cast = Op::Cast { to: DataType::U8 };
+            let made = self.context.op(cast, &[value], DataType::Bool);
+            value = made.map_err(|e| self.refused_value(name, &e))?;
         }
-        let cast = Op::Cast { to: DataType::U8 };
-        let made = self.context.op(cast, &[value], DataType::Bool);
-        made.map_err(|e| self.refused_value(name, &e))
+        let learned = self.context.learn_filling(name, value);
+        learned.map_err(|e| self.refused_value(name, &e))?;
+        Ok(value)
     }
 
     /// An input whose value is given beforehand.

@@ -12,6 +12,7 @@ mod rows;
 mod tables;
 mod trim;
 
+pub(crate) use rows::rows_first;
 use rows::wanted_rows;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use fewbit_engine::tensor::{DataType, Tensor};
 use super::Imported;
 use super::context::{Context, Made, Value, dims};
 use super::error::{Refusal, unsupported};
+use super::filling::Counts;
 use crate::proto::{Dimension, GraphProto, ValueInfoProto};
 
 /// What a file does not tell of a decoder.
@@ -208,8 +210,9 @@ impl Inputs {
         };
         let ids = input("input_ids", vec![batch(), tokens()])?;
         let position = input("position", vec![batch()])?;
-        input("rows", vec![Dim::symbol("rows")])?;
+        let rows = input("rows", vec![Dim::symbol("rows")])?;
         cx.position = Some(position);
+        cx.counts = vec![Counts::by_rows(rows.id)];
         Ok(Inputs { ids })
     }
 
