@@ -16,6 +16,7 @@ mod interface;
 pub(crate) mod model;
 mod node;
 mod operators;
+mod part;
 mod place;
 mod sizes;
 mod symbolic;
@@ -24,11 +25,12 @@ mod tensor;
 mod walk;
 
 pub use decoder::{DecoderOptions, ImportedDecoder};
-pub(crate) use decoder::rows_first;
+pub(crate) use decoder::{rows_first, wanted_rows};
 pub use error::{ImportError, UnsupportedOperator};
 pub use filling::Filling;
 pub use interface::{Interface, tensor_file};
 pub use model::OnnxFile;
+pub(crate) use part::Part;
 pub use table::imported_operators;
 pub use tensor::{TensorFault, read_tensor};
 

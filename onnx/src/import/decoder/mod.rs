@@ -12,8 +12,9 @@ mod rows;
 mod tables;
 mod trim;
 
-pub(crate) use rows::rows_first;
-use rows::wanted_rows;
+pub(super) use branch::choose as choose_branch;
+pub(crate) use rows::{rows_first, wanted_rows};
+pub(super) use trim::drop_unneeded;
 
 use std::collections::BTreeMap;
 
@@ -75,7 +76,7 @@ const LOGITS: &str = "logits";
 /// # Errors
 /// What is no decoder, in words.
 pub(super) fn prepare(mut graph: GraphProto) -> Result<(GraphProto, Roles), String> {
-    branch::choose(&mut graph)?;
+    choose_branch(&mut graph, branch::WITH_CACHE)?;
     let mut roles = BTreeMap::new();
     for input in &graph.input {
         let name = input.name.clone().unwrap_or_default();
