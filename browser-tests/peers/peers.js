@@ -84,7 +84,8 @@ const loaders = {
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = new URL("/npm/onnxruntime-web/dist/", location.href).href;
     const { baseUrl, files } = listed(model);
-    const session = await ort.InferenceSession.create(new URL(files[0].name, baseUrl).href, {
+    const { name } = files.find((file) => file.name.endsWith(".onnx"));
+    const session = await ort.InferenceSession.create(new URL(name, baseUrl).href, {
       executionProviders: ["wasm"], graphOptimizationLevel: "all",
     });
     return {

@@ -154,7 +154,11 @@ impl Drop for NativeModel {
 
 /// Whether the weights are in ONNX files: where there are other files of weights too, those are taken.
 fn is_onnx(files: &ModelFiles) -> bool {
-    let has = |ending: &str| files.names_ending(ending).next().is_some();
+    // A reference lies beside the weights that it was computed with.
+    let has = |ending: &str| {
+        let mut names = files.names_ending(ending);
+        names.any(|name| name != "reference.safetensors")
+    };
     let others = [
         ".gguf",
         ".safetensors",

@@ -5,6 +5,7 @@
 //! (<https://onnx.ai/onnx/operators/>). [`OnnxFile`] reads a model of opset 7 to 28 as a graph, [`import()`] one in memory; [`OnnxSession`] runs one whose shapes go by
 //! what is in its inputs.
 
+mod counting;
 mod export;
 mod import;
 mod open;
@@ -14,9 +15,9 @@ mod session;
 
 pub use export::{ExportError, ExternalData, OnExport, Prepared, export, prepare};
 pub use import::{
-    DecoderOptions, ImportError, ImportOptions, Imported, ImportedDecoder, Interface, OnnxFile,
-    TensorFault, UnsupportedOperator, import, import_decoder, imported_operators, interface,
-    read_tensor, tensor_file,
+    DecoderOptions, Filling, ImportError, ImportOptions, Imported, ImportedDecoder, Interface,
+    OnnxFile, TensorFault, UnsupportedOperator, import, import_decoder, imported_operators,
+    interface, read_tensor, tensor_file,
 };
 pub use open::{OpenError, open, open_as_it_is};
 pub use rewrite::rewrite;

@@ -1,14 +1,19 @@
 //! A model's ONNX files opened as a model with its task.
 
+mod cached;
 mod decoder;
 mod integers;
+mod part;
 mod sequence;
+mod special;
 mod text;
 
 use fewbit_engine::graph::GraphError;
 use fewbit_engine::model::{BuiltModel, Config, Feedforward, KNOWN, ModelKind, ONNX};
 use fewbit_engine::source::SourceError;
 use fewbit_engine::task::checkpoint::{ModelFiles, OpenModel};
+
+use special::SpecialTokens;
 
 use crate::import::{ImportError, ImportOptions, Imported, OnnxFile};
 
@@ -24,8 +29,17 @@ const WHOLE: [&str; 8] = [
     "decoder_with_past_model",
 ];
 
-/// The two files of an encoder-decoder, the decoder without a cache.
-const PARTS: [[&str; 2]; 2] = [["encoder_model", "decoder_model"], ["encoder", "decoder"]];
+/// What stands behind the names of an encoder-decoder's files; the more exact first.
+const VARIANTS: [&str; 6] = ["", "_fp16", "_quantized", "_int8", "_q4", "_q4f16"];
+
+/// An encoder and its decoder, each by the first of its names that there is: a decoder with a cache before one without.
+const ENCODERS: [&str; 2] = ["encoder_model", "encoder"];
+const DECODERS: [&str; 4] = [
+    "decoder_model_merged",
+    "decoder_with_past_model",
+    "decoder_model",
+    "decoder",
+];
 
 /// Why ONNX files have not become a model.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +61,7 @@ pub enum OpenError {
 /// Opens the ONNX file or files among `files`: the one there is, the one of the usual name, or an encoder and its decoder.
 ///
 /// A model of text (`input_ids` and what goes with them) whose output is `last_hidden_state` or `logits` is an encoder with the
-/// tasks of one; a decoder that takes its cache and gives it back is a causal model; an encoder beside a decoder without a cache is an encoder-decoder, which computes all tokens anew for each;
+/// tasks of one; a decoder that takes its cache and gives it back is a causal model, beside an encoder an encoder-decoder; one without a cache beside an encoder too, which computes all tokens anew for each;
 /// all others run once from named tensors to named tensors. Integers of 64 bits become 32 where all fit whatever goes
 /// in; inputs of them become 32 in any case.
 ///
@@ -63,14 +77,33 @@ pub async fn open(files: &ModelFiles, options: &ImportOptions) -> Result<OpenMod
         let mut all = names.iter();
         all.find(|&&name| name == here || name == below).copied()
     };
-    for [encoder, decoder] in PARTS {
-        if let (Some(encoder), Some(decoder)) = (named(encoder), named(decoder)) {
-            let encoder = OnnxFile::open(files, encoder).await?;
-            let decoder = OnnxFile::open(files, decoder).await?;
-            return sequence::open(&encoder, &decoder, options, config.as_ref()).await;
-        }
-    }
     let usual = WHOLE.into_iter().find_map(named);
+    for variant in VARIANTS {
+        // A whole model goes before the parts of a less exact one.
+        if usual.is_some() && !variant.is_empty() {
+            break;
+        }
+        let named = |stem: &str| named(&format!("{stem}{variant}"));
+        let encoder = ENCODERS.into_iter().find_map(named);
+        let decoder = DECODERS.into_iter().find_map(named);
+        let (Some(encoder), Some(decoder)) = (encoder, decoder) else {
+            continue;
+        };
+        let special = SpecialTokens::read(files).await?;
+        let told = (config.as_ref(), &special);
+        let interface = OnnxFile::interface_of(files, decoder).await?;
+        if interface.has_cache() {
+            let names = cached::Names {
+                encoder,
+                decoder,
+                first: named("decoder_model").filter(|&first| first != decoder),
+            };
+            return cached::open(files, &names, options, told).await;
+        }
+        let encoder = OnnxFile::open(files, encoder).await?;
+        let decoder = OnnxFile::open(files, decoder).await?;
+        return sequence::open(&encoder, &decoder, options, told).await;
+    }
     let name = match (usual, names.as_slice()) {
         (Some(name), _) | (None, &[name]) => name,
         (None, []) => return Err(OpenError::NoModel),

@@ -55,7 +55,9 @@ export function findModel(models: readonly ManifestModel[], name: string): Manif
 
 function baseOf(source: unknown): string[] {
   if (!isObject(source)) return [];
-  const { kind, repository, revision, base } = source;
+  const { kind, repository, revision, base, files } = source;
+  // What gives only some of a model's files is no base of it.
+  if (files !== undefined) return [];
   if (kind === "huggingface" && typeof repository === "string" && typeof revision === "string") {
     const path = repository.split("/").map(encodeURIComponent).join("/");
     return [`https://huggingface.co/${path}/resolve/${encodeURIComponent(revision)}/`];

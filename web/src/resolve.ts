@@ -44,14 +44,22 @@ const SAFETENSORS = "model.safetensors";
 const PYTORCH_INDEX = "pytorch_model.bin.index.json";
 const PYTORCH = "pytorch_model.bin";
 const CTRANSLATE2 = "model.bin";
+/** The files of an encoder-decoder: with a cache before without, and in one file before several. */
+const ONNX_PARTS: readonly (readonly string[])[] = [
+  ["encoder_model", "decoder_model_merged"],
+  ["encoder_model", "decoder_with_past_model", "decoder_model"],
+  ["encoder_model", "decoder_with_past_model"],
+  ["encoder_model", "decoder_model"],
+  ["encoder", "decoder"],
+];
 /**
- * What a folder's ONNX files are called, the first that are there being taken, in a folder `onnx` or beside the config: the two of an
+ * What a folder's ONNX files are called, the first that are there being taken, in a folder `onnx` or beside the config: those of an
  * encoder-decoder, else the whole model, the more exact before the smaller. `fewbit_onnx::open` chooses by the same list.
  */
 const ONNX: readonly (readonly string[])[] = [
-  ["encoder_model", "decoder_model"],
-  ["encoder", "decoder"],
+  ...ONNX_PARTS,
   ...["model", "model_fp16", "model_quantized", "model_int8", "model_q4", "model_q4f16", "decoder_model_merged", "decoder_with_past_model"].map((stem) => [stem]),
+  ...["_fp16", "_quantized", "_int8", "_q4", "_q4f16"].flatMap((variant) => ONNX_PARTS.map((stems) => stems.map((stem) => stem + variant))),
 ];
 const ONNX_FOLDERS = ["onnx/", ""];
 /** Where the weights of a larger ONNX file are, beside it. */
@@ -180,7 +188,12 @@ async function weightsOf(folder: string, getText: GetText, exists: Exists): Prom
   for (const single of [PYTORCH, CTRANSLATE2]) {
     if (await exists(new URL(single, folder).href)) return [single];
   }
-  const isThere = (file: string) => exists(new URL(file, folder).href);
+  const known = new Map<string, Promise<boolean>>();
+  const isThere = (file: string) => {
+    const asked = known.get(file) ?? exists(new URL(file, folder).href);
+    known.set(file, asked);
+    return asked;
+  };
   for (const stems of ONNX) {
     for (const place of ONNX_FOLDERS) {
       const files = stems.map((stem) => `${place}${stem}.onnx`);

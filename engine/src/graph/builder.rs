@@ -267,6 +267,7 @@ impl GraphBuilder {
         self.op(
             Op::BlockMatmul {
                 bias: bias.is_some(),
+                exact: false,
             },
             &inputs,
         )

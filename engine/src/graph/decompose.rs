@@ -39,7 +39,7 @@ fn expand(b: &mut GraphBuilder, node: &Node, inputs: &[ValueId]) -> Result<Value
         Op::RmsNormalization { epsilon } => rms_normalization(b, inputs[0], inputs[1], *epsilon),
         Op::RotaryEmbedding(attributes) => rotary_embedding(b, inputs, *attributes),
         Op::Attention(attributes) => attention(b, inputs, *attributes),
-        Op::BlockMatmul { bias } => block_matmul(b, inputs, *bias),
+        Op::BlockMatmul { bias, .. } => block_matmul(b, inputs, *bias),
         Op::KvAppend => kv_append(b, inputs),
         Op::Fused(fused) => unfuse(b, inputs, fused),
         Op::Gather {

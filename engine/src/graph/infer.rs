@@ -157,7 +157,7 @@ pub(super) fn infer(op: &Op, inputs: &[Described]) -> Result<Described, GraphErr
         }
         Op::RotaryEmbedding(_) => check.rotary(),
         Op::Attention(attention) => check.attention(attention.causal, attention.bias),
-        Op::BlockMatmul { bias } => check.block_matmul(*bias),
+        Op::BlockMatmul { bias, .. } => check.block_matmul(*bias),
         Op::KvAppend => {
             check.count(3)?;
             check.rank(0, 4)?;

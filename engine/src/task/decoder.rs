@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::source::{Reader, Source};
 use crate::backend::BackendError;
-use crate::graph::Bindings;
+use crate::graph::{Bindings, Source as Place, ValueId};
 use crate::model::{CausalLm, MAX_CHUNK, SourceKind};
 use crate::session::{Session, SessionError};
 use crate::tensor::Tensor;
@@ -15,6 +15,9 @@ const CHUNKS: [usize; 6] = [1, 4, 16, 32, 64, MAX_CHUNK];
 
 /// The KV state's first capacity; it doubles when more is needed.
 const FIRST_CAPACITY: usize = 256;
+
+/// The same of a decoder without a cache, which computes as many tokens in each run as there is room for.
+const FIRST_RECOMPUTED: usize = 32;
 
 /// What one step did.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,7 +158,7 @@ impl Decoder {
         let Some(longest) = rests.max().filter(|&rest| rest > 0) else {
             return Ok(vec![None; contexts.len()]);
         };
-        let (size, _) = next_chunk(longest);
+        let (size, _) = self.next_chunk(longest);
         let chunks: Vec<Chunk> = contexts
             .iter()
             .enumerate()
@@ -249,7 +252,7 @@ impl Decoder {
         let same = same.take_while(|(a, b)| a == b).count();
         // Behind `given` where the device was lost, or where another context came in between.
         let at = same.min(given);
-        let (size, count) = next_chunk(context.len() - at);
+        let (size, count) = self.next_chunk(context.len() - at);
         let rows: Vec<i32> = (0..size).map(|row| row.min(count - 1) as i32).collect();
         let chunks = [Chunk { at, count }];
         let results = self
@@ -365,8 +368,24 @@ impl Decoder {
         }
     }
 
+    /// [`next_chunk`], or as many tokens as the graph takes, if that is always the same.
+    fn next_chunk(&self, rest: usize) -> (usize, usize) {
+        let graph = self.session.graph();
+        let ids = |id: &ValueId| matches!(&graph.value(*id).source, Place::Input(name) if name == "input_ids");
+        let mut inputs = graph.inputs.iter().copied();
+        let shape = inputs.find(ids).map(|id| &graph.value(id).shape);
+        match shape.and_then(|shape| shape.get(1)?.fixed()) {
+            Some(size) => (size, size.min(rest)),
+            None => next_chunk(rest),
+        }
+    }
+
     fn wanted_capacity(&self, tokens: usize) -> usize {
-        let mut capacity = self.capacity.max(FIRST_CAPACITY);
+        let first = match self.model.layers {
+            0 => FIRST_RECOMPUTED,
+            _ => FIRST_CAPACITY,
+        };
+        let mut capacity = self.capacity.max(first);
         while capacity < tokens {
             capacity *= 2;
         }

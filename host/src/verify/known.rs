@@ -1,6 +1,6 @@
 //! What is known of models of the manifest: token ids, greedy continuations with their margins, embeddings.
 //!
-//! The files in `references/` were computed in float32 by PyTorch. A continuation is scored teacher-forced, so that one
+//! The files in `references/` were computed in float32 by PyTorch, those of ONNX models by ONNX Runtime ([`onnx`]). A continuation is scored teacher-forced, so that one
 //! near tie does not decide all that follows: the listed id must be the best wherever its margin over the second is at
 //! least 0.02 (activations in floating point) or 0.25 (quantized to 8 bits). A text of 165 tokens must be as likely in
 //! the mean to 0.005 or 0.03 (negative log-likelihood, natural logarithm).
@@ -9,6 +9,8 @@
 //! this: what those activations do to one token's likelihood is scatter, so the error of a mean of `n` tokens is taken to
 //! fall with the root of `n`, and 0.03 for 164 tokens is 0.03·√(164/n). That is 0.19 for the shortest, of 4: it catches
 //! a wrong kernel, and the text catches what is subtler.
+
+mod onnx;
 
 use serde::Deserialize;
 
@@ -22,18 +24,40 @@ const GENERATE: &[(&str, &str)] = &[(
     "smollm2-135m-instruct",
     include_str!("../../references/smollm2-135m-instruct.json"),
 )];
-const EMBED: &[(&str, &str)] = &[(
-    "all-minilm-l6-v2",
-    include_str!("../../references/all-minilm-l6-v2.json"),
+const EMBED: &[(&str, &str)] = &[
+    (
+        "all-minilm-l6-v2",
+        include_str!("../../references/all-minilm-l6-v2.json"),
+    ),
+    (
+        "all-minilm-l6-v2-int8",
+        include_str!("../../references/all-minilm-l6-v2-int8.json"),
+    ),
+];
+const TAGS: &[(&str, &str)] = &[(
+    "distilbert-tagger",
+    include_str!("../../references/distilbert-tagger.json"),
+)];
+const ANSWERS: &[(&str, &str)] = &[(
+    "flan-t5-small-titles",
+    include_str!("../../references/flan-t5-small-titles.json"),
+)];
+const PROBABILITIES: &[(&str, &str)] = &[(
+    "smart-turn-v3.2",
+    include_str!("../../references/smart-turn-v3.2.json"),
 )];
 
-/// Least cosine between an embedding and its reference.
+/// Least cosine between an embedding and its reference, by floats and where activations are quantized to 8 bits.
 const COSINE: f64 = 0.9999;
+const COSINE_QUANTIZED: f64 = 0.999;
 
 /// The reference of one model.
 pub enum KnownReference {
     Generate(Generations),
     Embed(Vec<Sentence>),
+    Tags(Vec<onnx::TaggedText>),
+    Answers(Vec<onnx::Answered>),
+    Probabilities(Vec<onnx::Spectrum>),
 }
 
 /// Of a language model.
@@ -88,8 +112,19 @@ impl KnownReference {
         if let Some(json) = find(GENERATE) {
             return serde_json::from_str(json).map(|g| Some(KnownReference::Generate(g)));
         }
-        match find(EMBED) {
-            Some(json) => serde_json::from_str(json).map(|s| Some(KnownReference::Embed(s))),
+        if let Some(json) = find(EMBED) {
+            return serde_json::from_str(json).map(|s| Some(KnownReference::Embed(s)));
+        }
+        if let Some(json) = find(TAGS) {
+            return serde_json::from_str(json).map(|t| Some(KnownReference::Tags(t)));
+        }
+        if let Some(json) = find(ANSWERS) {
+            return serde_json::from_str(json).map(|a| Some(KnownReference::Answers(a)));
+        }
+        match find(PROBABILITIES) {
+            Some(json) => {
+                serde_json::from_str(json).map(|s| Some(KnownReference::Probabilities(s)))
+            }
             None => Ok(None),
         }
     }
@@ -100,9 +135,16 @@ impl KnownReference {
         activations: Option<&str>,
     ) -> Result<Findings, RunError> {
         let mut findings = Findings::default();
+        let quantized = activations == Some("q8");
         match self {
+            KnownReference::Tags(texts) => onnx::check_tags(texts, runner, &mut findings).await?,
+            KnownReference::Answers(all) => {
+                onnx::check_answers(all, runner, &mut findings).await?;
+            }
+            KnownReference::Probabilities(spectra) => {
+                onnx::check_probabilities(spectra, runner, &mut findings).await?;
+            }
             KnownReference::Generate(generations) => {
-                let quantized = activations == Some("q8");
                 for (i, continuation) in generations.continuations.iter().enumerate() {
                     continuation
                         .check(i, runner, quantized, &mut findings)
@@ -130,9 +172,11 @@ impl KnownReference {
                     findings
                         .rows
                         .push(compare_ids(&ids, &got.input_ids, &sentence.input_ids));
+                    let least = if quantized { COSINE_QUANTIZED } else { COSINE };
+                    let name = format!("embedding {i}");
                     findings
                         .rows
-                        .push(sentence.compare(&format!("embedding {i}"), &got.embedding));
+                        .push(sentence.compare(&name, &got.embedding, least));
                 }
             }
         }
@@ -251,7 +295,7 @@ fn compare_mean(name: &str, nll: &[f64], expected: f64, quantized: bool) -> Tens
 }
 
 impl Sentence {
-    fn compare(&self, name: &str, got: &[f32]) -> TensorRow {
+    fn compare(&self, name: &str, got: &[f32], least: f64) -> TensorRow {
         if got.len() != self.embedding.len() {
             return TensorRow {
                 note: Some(format!(
@@ -277,7 +321,7 @@ impl Sentence {
         TensorRow {
             compared: got.len() as u64,
             max_abs: Some(apart.fold(0.0, f64::max)),
-            holds: cosine >= COSINE,
+            holds: cosine >= least,
             note: Some(format!("cosine {cosine:.6}")),
             ..missing(name)
         }
@@ -304,7 +348,8 @@ mod tests {
     #[test]
     fn built_in_references_are_of_manifest_models() {
         let manifest = crate::store::Manifest::built_in().unwrap();
-        for (name, _) in GENERATE.iter().chain(EMBED) {
+        let onnx = TAGS.iter().chain(ANSWERS).chain(PROBABILITIES);
+        for (name, _) in GENERATE.iter().chain(EMBED).chain(onnx) {
             assert!(manifest.find(name).is_some_and(|m| m.name == *name));
             assert!(KnownReference::of(name).unwrap().is_some());
         }
@@ -347,9 +392,11 @@ mod tests {
             input_ids: vec![],
             embedding: vec![0.6, 0.8],
         };
-        assert!(sentence.compare("e", &[0.6, 0.8]).holds);
-        assert!(!sentence.compare("e", &[0.8, 0.6]).holds);
-        assert!(!sentence.compare("e", &[0.0, 0.0]).holds);
-        assert!(!sentence.compare("e", &[0.6]).holds);
+        let holds = |got: &[f32], least| sentence.compare("e", got, least).holds;
+        assert!(holds(&[0.6, 0.8], COSINE));
+        assert!(!holds(&[0.8, 0.6], COSINE));
+        assert!(!holds(&[0.0, 0.0], COSINE_QUANTIZED));
+        assert!(!holds(&[0.6], COSINE));
+        assert!(holds(&[0.57, 0.82], COSINE_QUANTIZED) && !holds(&[0.57, 0.82], COSINE));
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn write(writer: &mut Writer<'_>, node: &Node) -> Result<(), ExportEr
         Op::Conv2d(conv) => windows::conv2d(writer, node, *conv),
         Op::Pool2d(pool) => windows::pool2d(writer, node, *pool),
         Op::Matmul => products::matmul(writer, node),
-        Op::BlockMatmul { bias } => products::block_matmul(writer, node, *bias),
+        Op::BlockMatmul { bias, .. } => products::block_matmul(writer, node, *bias),
         Op::Reshape { .. } => movement::reshape(writer, node),
         Op::Transpose { permutation } => movement::transpose(writer, node, permutation),
         Op::Concat { axis } => movement::concat(writer, node, *axis),

@@ -11,6 +11,7 @@ use fewbit_engine::tensor::{DataType, Tensor};
 
 use super::blocks::Quantization;
 use super::error::{Refusal, unsupported};
+use super::filling::Counts;
 use super::identity;
 use super::model::Stored;
 use super::place::TensorSource;
@@ -60,6 +61,8 @@ pub(crate) struct Context {
     pub(crate) known_weights: BTreeMap<String, Rc<Tensor>>,
     /// Weights in block formats, by the parts that they are made of.
     pub(crate) quantized: BTreeMap<QuantizedParts, Value>,
+    /// What tells which tokens of a run, or of its source, count.
+    pub(crate) counts: Vec<Counts>,
     /// In a decoder whose cache is in place: how many tokens of each row are in it, i32 `[batch]`.
     pub(crate) position: Option<Value>,
     /// The values that are caches, or count a token's place from `position` on.

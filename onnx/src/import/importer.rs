@@ -10,6 +10,7 @@ use fewbit_engine::tensor::{DataType, Tensor};
 use super::context::{Context, MOST_CONSTANT, Value};
 use super::control::{self, Ended};
 use super::error::{self, Refusal};
+use super::filling::Counts;
 use super::model::{Stop, Stored, large_constant};
 use super::node::Node;
 use super::operator_set::Versions;
@@ -49,6 +50,7 @@ impl<'a> Importer<'a> {
         known: &RefCell<BTreeMap<String, Rc<Tensor>>>,
     ) -> Importer<'a> {
         let mut context = Context::default();
+        context.counts = options.filling.iter().map(Counts::by_input).collect();
         context.known_weights = known.borrow().clone();
         Importer {
             file,
@@ -170,13 +172,15 @@ impl<'a> Importer<'a> {
         let made = self.context.builder.input(name, data_type, shape);
         let id = made.map_err(|e| self.value_fault(name, e.to_string()))?;
         self.context.inputs.insert(id, name.to_owned());
-        let value = Value { id, data_type };
-        if data_type != DataType::Bool {
-            return Ok(value);
+        let mut value = Value { id, data_type };
+        if data_type == DataType::Bool {
+            let cast = Op::Cast { to: DataType::U8 };
+            let made = self.context.op(cast, &[value], DataType::Bool);
+            value = made.map_err(|e| self.refused_value(name, &e))?;
         }
-        let cast = Op::Cast { to: DataType::U8 };
-        let made = self.context.op(cast, &[value], DataType::Bool);
-        made.map_err(|e| self.refused_value(name, &e))
+        let learned = self.context.learn_filling(name, value);
+        learned.map_err(|e| self.refused_value(name, &e))?;
+        Ok(value)
     }
 
     /// An input whose value is given beforehand.

@@ -12,6 +12,7 @@ mod context;
 mod control;
 mod decoder;
 mod error;
+mod filling;
 pub(crate) mod identity;
 mod importer;
 mod interface;
@@ -20,6 +21,7 @@ pub(crate) mod model;
 mod node;
 mod operator_set;
 mod operators;
+mod part;
 mod place;
 mod refused;
 mod sizes;
@@ -30,9 +32,12 @@ mod terms;
 mod walk;
 
 pub use decoder::{DecoderOptions, ImportedDecoder};
+pub(crate) use decoder::{rows_first, wanted_rows};
 pub use error::{ImportError, UnsupportedOperator};
+pub use filling::Filling;
 pub use interface::{Interface, tensor_file};
 pub use model::OnnxFile;
+pub(crate) use part::Part;
 pub use table::imported_operators;
 pub use tensor::{TensorFault, read_tensor};
 
@@ -59,6 +64,8 @@ pub struct ImportOptions {
     pub names: BTreeMap<String, String>,
     /// Inputs that become constants of the graph, because their numbers decide a shape.
     pub values: BTreeMap<String, Tensor>,
+    /// Where runs are larger than their tokens.
+    pub filling: Vec<Filling>,
 }
 
 /// A graph, and where the weights that it names are: in the files, but for what the import makes.

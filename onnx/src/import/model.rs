@@ -125,6 +125,14 @@ impl OnnxFile {
         )
     }
 
+    /// The number that a dimension of an input is; `None` where the file leaves it open.
+    pub(crate) fn size(&self, input: &str, axis: usize) -> Option<usize> {
+        let mut all = self.graph.input.iter();
+        let info = all.find(|info| info.name.as_deref() == Some(input))?;
+        let shape = info.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?;
+        usize::try_from(shape.dim.get(axis)?.dim_value?).ok()
+    }
+
     /// Makes the graph.
     ///
     /// Inputs and outputs keep their names, types and shapes; dimensions that are named become symbols. What depends on

@@ -4,6 +4,7 @@ use fewbit_engine::model::{Config, DEFAULT_CONTEXT, ModelKind};
 use fewbit_engine::task::checkpoint::ModelFiles;
 
 use super::integers;
+use super::special::SpecialTokens;
 use super::{OpenError, OpenModel, opened};
 use crate::import::{DecoderOptions, OnnxFile};
 
@@ -11,12 +12,12 @@ use crate::import::{DecoderOptions, OnnxFile};
 const LENGTHS: [&str; 3] = ["max_position_embeddings", "n_positions", "n_ctx"];
 
 /// What the config tells of a decoder.
-fn options(config: Option<&Config>) -> DecoderOptions {
+fn options(config: Option<&Config>, special: &SpecialTokens) -> DecoderOptions {
     let told = config.and_then(|config| LENGTHS.iter().find_map(|key| config.size(key).ok()));
     let ids = config.and_then(|config| config.ids("eos_token_id").ok());
     DecoderOptions {
         context_length: told.unwrap_or(DEFAULT_CONTEXT).min(DEFAULT_CONTEXT),
-        eos_ids: ids.unwrap_or_default(),
+        eos_ids: ids.unwrap_or_else(|| special.end.into_iter().collect()),
     }
 }
 
@@ -36,7 +37,8 @@ pub(super) async fn open(
         return Ok(None);
     }
     let file = OnnxFile::open_decoder(files, name).await?;
-    let made = file.import_decoder(&options(config)).await?;
+    let special = SpecialTokens::read(files).await?;
+    let made = file.import_decoder(&options(config, &special)).await?;
     let graph = integers::narrowed(&made.imported.graph)?;
     let kind = ModelKind::CausalLm(made.model);
     Ok(Some(opened((graph, kind), made.imported.source, config)))

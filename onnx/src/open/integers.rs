@@ -47,8 +47,13 @@ fn narrow(tensor: &Tensor) -> Result<Tensor, GraphError> {
 impl<'a> Copy<'a> {
     /// Begins a copy; its inputs are given by [`Copy::give`].
     pub(super) fn new(old: &'a Graph) -> Copy<'a> {
+        Copy::onto(GraphBuilder::new(), old)
+    }
+
+    /// Begins a copy behind what is in a builder already.
+    pub(super) fn onto(builder: GraphBuilder, old: &'a Graph) -> Copy<'a> {
         Copy {
-            builder: GraphBuilder::new(),
+            builder,
             old,
             map: vec![None; old.values.len()],
             narrow: may_narrow(old),

@@ -4,16 +4,17 @@
 //! computes all tokens anew each time, over the whole capacity, of which causal attention makes what is beyond the tokens count
 //! for nothing; so one plan serves until the capacity grows.
 
-use fewbit_engine::graph::op::{CumulativeSum, Reduce, ReduceKind};
-use fewbit_engine::graph::{Dim, Graph, GraphBuilder, GraphError, Op, Shape, ValueId};
+use fewbit_engine::graph::{Dim, Graph, GraphBuilder, GraphError, Shape, Source, ValueId};
 use fewbit_engine::model::{CausalLm, Config, EncoderDecoder, ModelKind, SourceKind};
-use fewbit_engine::session::WeightSource;
 use fewbit_engine::task::checkpoint::OpenModel;
-use fewbit_engine::tensor::{DataType, Tensor};
+use fewbit_engine::tensor::DataType;
 
 use super::integers::Copy;
+use super::part::{add_weights, renamed};
+use super::special::SpecialTokens;
 use super::{OpenError, opened};
-use crate::import::{ImportOptions, Imported, OnnxFile};
+use crate::counting::{counted, integers, length, tokens_so_far};
+use crate::import::{Filling, ImportOptions, Imported, OnnxFile, rows_first};
 
 /// Most tokens where no config tells it.
 const MOST_TOKENS: usize = 512;
@@ -21,16 +22,23 @@ const MOST_TOKENS: usize = 512;
 /// What the encoder made, in a state.
 const ENCODED: &str = "encoded";
 
+/// The decoder's input that tells which of `capacity` tokens there are, where it has one.
+const SO_FAR: &str = "tokens so far";
+
 pub(super) async fn open(
     encoder: &OnnxFile,
     decoder: &OnnxFile,
     options: &ImportOptions,
-    config: Option<&Config>,
+    (config, special): (Option<&Config>, &SpecialTokens),
 ) -> Result<OpenModel, OpenError> {
     let source = ["batch", "tokens"];
+    let filled = |filling: Vec<Filling>| ImportOptions {
+        filling,
+        ..options.clone()
+    };
     let made = import(
         encoder,
-        options,
+        filled(vec![Filling::new("attention_mask", source)]),
         &[("input_ids", &source), ("attention_mask", &source)],
     )
     .await?;
@@ -40,7 +48,10 @@ pub(super) async fn open(
         source: mut files,
     } = import(
         decoder,
-        options,
+        filled(vec![
+            Filling::new(SO_FAR, ["batch", "capacity"]),
+            Filling::new("encoder_attention_mask", from),
+        ]),
         &[
             ("input_ids", &["batch", "capacity"]),
             ("encoder_hidden_states", &from),
@@ -50,7 +61,8 @@ pub(super) async fn open(
     .await?;
     let (encoder_graph, hidden) = encoder_graph(&made.graph)?;
     let (graph, vocabulary) = decoder_graph(&graph, hidden)?;
-    let encoder_graph = join(&mut files, encoder_graph, made.source);
+    let encoder_graph = renamed(encoder_graph, "encoder");
+    add_weights(&mut files, made.source, "encoder");
     let most = config.and_then(|config| config.size("n_positions").ok());
     let number = |name: &str| {
         let found = config.and_then(|config| config.size(name).ok());
@@ -63,11 +75,10 @@ pub(super) async fn open(
             vocabulary,
             context_length: most,
             layers: 0,
-            // T5's, where no config tells them.
-            eos_ids: vec![number("eos_token_id").unwrap_or(1)],
+            eos_ids: number("eos_token_id").or(special.end).into_iter().collect(),
         },
         source: SourceKind::Tokens { max_tokens: most },
-        start_id: Some(number("decoder_start_token_id").unwrap_or(0)),
+        start_id: number("decoder_start_token_id").or(special.start),
     });
     Ok(opened((graph, kind), files, config))
 }
@@ -75,14 +86,13 @@ pub(super) async fn open(
 /// Imports a file whose inputs are these, with these names of their first dimensions.
 async fn import(
     file: &OnnxFile,
-    options: &ImportOptions,
+    mut options: ImportOptions,
     inputs: &[(&str, &[&str])],
 ) -> Result<Imported, OpenError> {
     let fault = |reason: String| OpenError::Parts {
         file: file.name().to_owned(),
         reason,
     };
-    let mut options = options.clone();
     for name in file.interface().inputs {
         let Some((_, wanted)) = inputs.iter().find(|(known, _)| *known == name) else {
             return Err(fault(format!("the input {name} is not one of {inputs:?}")));
@@ -175,6 +185,11 @@ fn decoder_graph(graph: &Graph, hidden: usize) -> Result<(Graph, usize), GraphEr
     copy.give("input_ids", tokens)?;
     copy.give("encoder_hidden_states", encoded)?;
     copy.give("encoder_attention_mask", mask)?;
+    if takes(graph, SO_FAR) {
+        let so_far = tokens_so_far(&mut copy.builder, rows, position)?;
+        let so_far = copy.builder.cast(so_far, DataType::I32)?;
+        copy.give(SO_FAR, so_far)?;
+    }
     let outputs = copy.finish()?;
     let logits = outputs.iter().find(|(name, _)| name == "logits");
     let logits = logits.ok_or_else(|| wrong("no logits", &[]))?.1;
@@ -192,20 +207,19 @@ fn decoder_graph(graph: &Graph, hidden: usize) -> Result<(Graph, usize), GraphEr
     let flat = b.reshape(logits, flat)?;
     let wanted = b.gather(flat, places, 0)?;
     b.output("logits", wanted)?;
-    Ok((copy.builder.finish(), vocabulary))
+    Ok((rows_first(&copy.builder.finish())?, vocabulary))
+}
+
+fn takes(graph: &Graph, input: &str) -> bool {
+    let is_it =
+        |id: &ValueId| matches!(&graph.value(*id).source, Source::Input(name) if name == input);
+    graph.inputs.iter().any(is_it)
 }
 
 /// Where each of a run's `batch · tokens` tokens stands among all `batch · capacity`.
 fn places(b: &mut GraphBuilder, position: ValueId) -> Result<ValueId, GraphError> {
     let [batch, tokens] = ["batch", "tokens"].map(Dim::symbol);
-    let one = integers(b, &[1], &[1])?;
-    let room = b.expand(one, named(&["capacity"]))?;
-    let sum = Reduce {
-        kind: ReduceKind::Sum,
-        axes: vec![0],
-        keep_dimensions: true,
-    };
-    let room = b.op(Op::Reduce(sum), &[room])?;
+    let room = length(b, Dim::symbol("capacity"))?;
     let row = counted(b, batch.clone())?;
     let row = b.mul(row, room)?;
     let row = b.add_values(row, position)?;
@@ -214,39 +228,4 @@ fn places(b: &mut GraphBuilder, position: ValueId) -> Result<ValueId, GraphError
     let step = b.reshape(step, vec![Dim::from(1), tokens.clone()])?;
     let places = b.add_values(row, step)?;
     b.reshape(places, vec![batch * tokens])
-}
-
-/// `0, 1, …`, so many.
-fn counted(b: &mut GraphBuilder, count: Dim) -> Result<ValueId, GraphError> {
-    let one = integers(b, &[1], &[1])?;
-    let ones = b.expand(one, vec![count])?;
-    let sum = CumulativeSum {
-        axis: 0,
-        exclusive: true,
-        reversed: false,
-    };
-    b.op(Op::CumulativeSum(sum), &[ones])
-}
-
-fn integers(b: &mut GraphBuilder, shape: &[usize], values: &[i32]) -> Result<ValueId, GraphError> {
-    let tensor = Tensor::from_i32(shape, values);
-    Ok(b.constant(tensor.map_err(|e| GraphError::Fold(e.to_string()))?))
-}
-
-/// Puts the encoder's weights to the decoder's, under names of their own.
-fn join(files: &mut WeightSource, mut graph: Graph, encoder: WeightSource) -> Graph {
-    let first = files.files.len();
-    files.files.extend(encoder.files);
-    let name = |name: &str| format!("encoder:{name}");
-    for value in &mut graph.values {
-        if let fewbit_engine::graph::Source::Weight(weight) = &mut value.source {
-            *weight = name(weight);
-        }
-    }
-    for (key, mut entry) in encoder.checkpoint.tensors {
-        entry.name = name(&key);
-        entry.file += first;
-        files.checkpoint.tensors.insert(name(&key), entry);
-    }
-    graph
 }

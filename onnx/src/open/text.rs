@@ -6,7 +6,7 @@ use fewbit_engine::tensor::DataType;
 use serde_json::Value;
 
 use super::integers::Copy;
-use crate::import::{ImportOptions, Imported, OnnxFile};
+use crate::import::{Filling, ImportOptions, Imported, OnnxFile};
 
 /// What such a model takes.
 const INPUTS: [&str; 3] = ["input_ids", "attention_mask", "token_type_ids"];
@@ -37,6 +37,7 @@ pub(super) fn options(file: &OnnxFile, options: &ImportOptions) -> Option<Import
         options.names.insert(batch.clone(), "batch".to_owned());
         options.names.insert(tokens.clone(), "tokens".to_owned());
     }
+    options.filling = vec![Filling::new(INPUTS[1], ["batch", "tokens"])];
     Some(options)
 }
 

@@ -30,11 +30,12 @@ fn never(view: &View<'_>, scores: ValueId) -> f64 {
 #[derive(Clone, Copy)]
 enum Mask {
     Added(ValueId),
-    /// A number where the condition is true, or where it is not.
+    /// A number where the condition is true, or where it is not; elsewhere what is added, if something is.
     Where {
         condition: ValueId,
         number: f64,
         is_true: bool,
+        added: Option<ValueId>,
     },
 }
 
@@ -75,15 +76,19 @@ pub(super) fn rewrite(
             condition,
             number,
             is_true,
+            added,
         }) => {
             let condition = rewriter.get(condition)?;
-            let builder = rewriter.builder();
-            let (never, zero) = (builder.number(number as f32)?, builder.number(0.0)?);
-            let values = match is_true {
-                true => [condition, never, zero],
-                false => [condition, zero, never],
+            let never = rewriter.builder().number(number as f32)?;
+            let seen = match added {
+                Some(added) => rewriter.get(added)?,
+                None => rewriter.builder().number(0.0)?,
             };
-            Some(builder.op(Op::Where, &values)?)
+            let values = match is_true {
+                true => [condition, never, seen],
+                false => [condition, seen, never],
+            };
+            Some(rewriter.builder().op(Op::Where, &values)?)
         }
     };
     let mut inputs = vec![q, k, v];
@@ -163,18 +168,25 @@ fn masked(view: &View<'_>, scores: ValueId) -> (ValueId, Option<Mask>) {
         let inner = factor(view, id).map_or(id, |(x, _)| view.through_casts(x));
         view.node(inner).is_some_and(|node| node.op == Op::Matmul)
     };
-    for [x, mask] in view.either(scores, Binary::Add) {
-        if is_scores(x) && view.is_float(mask) {
-            return (x, Some(Mask::Added(mask)));
-        }
+    let added = |id: ValueId| {
+        let sums = view.either(id, Binary::Add).into_iter();
+        let mut sums = sums.filter(|&[x, mask]| is_scores(x) && view.is_float(mask));
+        sums.next()
+    };
+    if let Some([x, mask]) = added(scores) {
+        return (x, Some(Mask::Added(mask)));
     }
     let Some(node) = view.node(scores).filter(|node| node.op == Op::Where) else {
         return (scores, None);
     };
     let [condition, a, b] = [node.inputs[0], node.inputs[1], node.inputs[2]];
     for (x, number, is_true) in [(b, a, true), (a, b, false)] {
+        let (own, added) = match added(x) {
+            Some([own, added]) => (own, Some(added)),
+            None => (x, None),
+        };
         if let Some(number) = view.number(number).filter(|&by| by <= never(view, x))
-            && is_scores(x)
+            && is_scores(own)
             && view.shape(x) == view.shape(scores)
         {
             let mask = Mask::Where {
@@ -186,8 +198,9 @@ fn masked(view: &View<'_>, scores: ValueId) -> (ValueId, Option<Mask>) {
                     false => f64::from(f32::MIN),
                 },
                 is_true,
+                added,
             };
-            return (x, Some(mask));
+            return (own, Some(mask));
         }
     }
     (scores, None)

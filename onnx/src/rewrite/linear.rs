@@ -49,14 +49,16 @@ pub(super) fn rewrite_bias(
         // Of halves, the product is made narrow before the sum.
         let inner = view.through_casts(product);
         let made = view.node(inner)?;
-        let fits = made.op == Op::BlockMatmul { bias: false }
-            && view.is_stored(bias)
+        let Op::BlockMatmul { bias: false, exact } = made.op else {
+            return None;
+        };
+        let fits = view.is_stored(bias)
             && view.is_of_last(bias, product)
             && view.uses(product) == 1
             && view.uses(inner) == 1;
-        fits.then(|| (made.inputs[0], made.inputs[1], bias))
+        fits.then(|| (made.inputs[0], made.inputs[1], bias, exact))
     });
-    let Some((x, weight, bias)) = found else {
+    let Some((x, weight, bias, exact)) = found else {
         return Ok(false);
     };
     let ids: [ValueId; 3] = [
@@ -64,9 +66,8 @@ pub(super) fn rewrite_bias(
         rewriter.get(weight)?,
         wide(rewriter, bias)?,
     ];
-    let y = rewriter
-        .builder()
-        .block_matmul(ids[0], ids[1], Some(ids[2]))?;
+    let op = Op::BlockMatmul { bias: true, exact };
+    let y = rewriter.builder().op(op, &ids)?;
     replace(view, node.outputs[0], y, rewriter)?;
     Ok(true)
 }

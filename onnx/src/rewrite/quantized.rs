@@ -27,6 +27,8 @@ struct Found {
     matrix: Quantized,
     /// The product is with `[k, n]`, not with the transposed `[n, k]`.
     turned: bool,
+    /// In what steps activations are rounded the file has said itself.
+    exact: bool,
 }
 
 /// The graph with such products replaced, and the weights that they name among the `stored`.
@@ -86,7 +88,11 @@ fn product(
     let x = builder.cast(x, DataType::F32)?;
     let columns = builder.shape(weight)[1].fixed().unwrap_or(k);
     let x = filled(rewriter, x, columns - k)?;
-    Ok(Some(rewriter.builder().block_matmul(x, weight, None)?))
+    let op = Op::BlockMatmul {
+        bias: false,
+        exact: found.exact,
+    };
+    Ok(Some(rewriter.builder().op(op, &[x, weight])?))
 }
 
 /// `x` with so many zeros after its last axis.
@@ -118,7 +124,34 @@ fn of_floats(view: &View<'_>, node: &Node) -> Option<Found> {
         None => (matrix, true),
     };
     let matrix = dequantized(view, inner)?;
-    Some(Found { x, matrix, turned })
+    Some(Found {
+        x,
+        matrix,
+        turned,
+        exact: is_quantized(view, x),
+    })
+}
+
+/// Whether a value is of bytes that a file has quantized it to: `(bytes − zero) · scale`.
+fn is_quantized(view: &View<'_>, id: ValueId) -> bool {
+    let cast = |id: ValueId| {
+        let node = view.node(id)?;
+        matches!(node.op, Op::Cast { .. }).then(|| node.inputs[0])
+    };
+    let is_byte = |id: ValueId| {
+        let element = view.element(id);
+        element == DataType::I8.into() || element == DataType::U8.into()
+    };
+    view.either(id, Binary::Mul).into_iter().any(|[own, _]| {
+        let Some(whole) = cast(own) else {
+            return false;
+        };
+        let whole = match view.binary(whole, Binary::Sub) {
+            Some([codes, _]) => codes,
+            None => whole,
+        };
+        is_byte(whole) || cast(whole).is_some_and(is_byte)
+    })
 }
 
 /// The product of integers that is made f32, of which one operand is stored bytes less their zero point.
@@ -141,6 +174,7 @@ fn of_integers(view: &View<'_>, node: &Node) -> Option<Found> {
         x,
         matrix,
         turned: true,
+        exact: true,
     })
 }
 

@@ -21,6 +21,17 @@ pub(crate) struct Case {
     inputs: Vec<TensorProto>,
     #[prost(message, repeated, tag = "4")]
     outputs: Vec<TensorProto>,
+    /// Of a model in several files, instead of `model`.
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) files: Vec<File>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct File {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) bytes: Vec<u8>,
 }
 
 pub(crate) fn cases(bytes: &[u8]) -> Vec<Case> {

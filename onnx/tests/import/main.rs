@@ -4,6 +4,7 @@
 mod cases;
 mod control;
 mod decoders;
+mod encoder_decoders;
 mod files;
 mod hostile;
 mod microsoft;

@@ -71,6 +71,23 @@ fn weights_that_are_zero_where_they_would_be_nan() {
     }
 }
 
+/// As our own exports have a decoder's attention with a bias by distance.
+#[test]
+fn masked_places_over_a_mask_that_is_added() {
+    let mut d = Draft::default();
+    let [q, k, v] = [5, 7, 7].map(|tokens| d.input(&[2, 3, tokens, 4]));
+    let mask = d.input(&[1, 3, 5, 7]);
+    let condition = d.condition(&[2, 1, 5, 7]);
+    let k = d.transpose(k, &[0, 1, 3, 2]);
+    let scores = d.matmul(q, k);
+    let scores = d.add(scores, mask);
+    let never = d.number(-1e30);
+    let operands = [condition, never, scores];
+    let scores = d.b.op(Op::Where, &operands).unwrap();
+    let y = weighted(&mut d, scores, v);
+    assert_eq!(d.rewritten(y), ["transpose", "where", "attention"]);
+}
+
 #[test]
 fn masked_places_that_get_a_number_below_all() {
     for half in [false, true] {

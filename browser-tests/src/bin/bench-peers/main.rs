@@ -1,6 +1,7 @@
 //! fewbit beside other libraries in one headless Chromium, one thread each, in turn (A-B-B-A, so that what drifts meets
-//! both): @wllama/wllama on SmolLM2-135M-Instruct in Q4_1, onnxruntime-web on all-MiniLM-L6-v2 with 128 tokens and on
-//! the encoder of Whisper tiny.en; and onnxruntime-web on WebNN, in the browser that has it.
+//! both): @wllama/wllama on SmolLM2-135M-Instruct in Q4_1, onnxruntime-web on the ONNX file of all-MiniLM-L6-v2 with weights
+//! in 8 bits, 128 tokens, and on the encoders of Whisper tiny.en and all-MiniLM-L6-v2; and onnxruntime-web on WebNN, in the
+//! browser that has it.
 //!
 //! `cargo xtask bench-peers` prepares what this needs: `npm ci` in `browser-tests/`, `dist/web`.
 
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use axum::Router;
 use fewbit_browser_tests::{open, serve};
 use fewbit_host::browser::{Session, SessionOptions, find};
-use fewbit_host::store::{Manifest, ModelFiles, Store};
+use fewbit_host::store::{ModelFiles, Store};
 use fewbit_host::target::Browser;
 use serde_json::{Value, json};
 use tower_http::services::ServeDir;
@@ -57,19 +58,12 @@ async fn main() -> Result<()> {
     }
     let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
     let store = Store::open()?;
-    let peers = Store::at(
-        store.home().to_path_buf(),
-        Manifest::parse(include_str!("../../../peers/models.json"))?,
-    );
     let language = match wanted("generate") {
         true => Some(model(&store, "smollm2-135m-instruct")?),
         false => None,
     };
     let sentences = match wanted("embed") {
-        true => Some([
-            model(&store, "all-minilm-l6-v2")?,
-            model(&peers, "minilm-int8-onnx")?,
-        ]),
+        true => Some(model(&store, "all-minilm-l6-v2-int8")?),
         false => None,
     };
     let made = tempfile::tempdir()?;
@@ -91,7 +85,7 @@ async fn main() -> Result<()> {
         .nest_service("/fewbit", ServeDir::new(root.join("../dist/web")))
         .nest_service("/made", ServeDir::new(made.path()));
     let mut served = BTreeMap::new();
-    let texts = language.iter().chain(sentences.iter().flatten());
+    let texts = language.iter().chain(&sentences);
     for model in texts.chain(encoders.iter().map(|(model, _)| model)) {
         served.insert(path_of(model), &model.folder);
     }
@@ -110,8 +104,8 @@ async fn main() -> Result<()> {
     if let Some(language) = &language {
         report["generate"] = generate(&mut session, language, arguments.rounds).await?;
     }
-    if let Some([sentences, onnx]) = &sentences {
-        report["embed"] = embed(&mut session, sentences, onnx, arguments.rounds).await?;
+    if let Some(sentences) = &sentences {
+        report["embed"] = embed(&mut session, sentences, arguments.rounds).await?;
     }
     let mut encoded = Vec::new();
     if wanted("encode") {
@@ -305,20 +299,16 @@ async fn generate(session: &mut Session, language: &ModelFiles, rounds: usize) -
     }))
 }
 
-async fn embed(
-    session: &mut Session,
-    sentences: &ModelFiles,
-    onnx: &ModelFiles,
-    rounds: usize,
-) -> Result<Value> {
+/// The same ONNX file in both.
+async fn embed(session: &mut Session, sentences: &ModelFiles, rounds: usize) -> Result<Value> {
     let names = ["fewbit:embed", "onnxruntime-web:embed"];
     let mut loads = Vec::new();
-    for (name, model) in names.into_iter().zip([sentences, onnx]) {
+    for name in names {
         loads.push(
             call(
                 session,
                 "load",
-                json!({ "name": name, "model": listed(model) }),
+                json!({ "name": name, "model": listed(sentences) }),
                 LOAD,
             )
             .await?,
@@ -357,7 +347,7 @@ async fn embed(
     let [ours, theirs] = times.each_ref().map(|times| median(times.iter().copied()));
     Ok(json!({
         "model": sentences.name, "tokens": 128,
-        "fewbit": { "ms": ours, "load": loads[0] }, "onnxruntime-web": { "ms": theirs, "load": loads[1], "file": onnx.name },
+        "fewbit": { "ms": ours, "load": loads[0] }, "onnxruntime-web": { "ms": theirs, "load": loads[1] },
         "ratio": ratio(&json!(theirs), &json!(ours)), "cosine": cosine(&vectors[0], &vectors[1]),
         "runs": { "fewbit": times[0], "onnxruntime-web": times[1] },
     }))
@@ -419,17 +409,19 @@ fn print(report: &Value) {
     let embed = &report["embed"];
     if embed.is_object() {
         println!(
-            "\n{:<34}{:>10}{:>10}{:>8}",
-            "all-minilm-l6-v2, 128 tokens (ms)", "fewbit", "ort-web", "ratio"
+            "\n{:<40}{:>10}{:>10}{:>8}",
+            "all-minilm-l6-v2-int8, 128 tokens (ms)", "fewbit", "ort-web", "ratio"
         );
         let [ours, theirs] = ["fewbit", "onnxruntime-web"].map(|who| number(&embed[who]["ms"]));
         println!(
-            "{:<34}{ours:>10}{theirs:>10}{:>8}",
+            "{:<40}{ours:>10}{theirs:>10}{:>8}",
             "one text",
-            number(&embed["ratio"])
+            embed["ratio"]
+                .as_f64()
+                .map_or("-".into(), |ratio| format!("{ratio:.2}"))
         );
         println!(
-            "cosine of the two embeddings {:.5} (the peer's file keeps its weights in 8 bits)",
+            "cosine of the two embeddings {:.5}",
             embed["cosine"].as_f64().unwrap_or(f64::NAN)
         );
     }

@@ -22,6 +22,7 @@ pub(super) struct Step {
 enum Kernel {
     BlockMatmul {
         bias: bool,
+        exact: bool,
     },
     DecodeRows,
     GatherRows {
@@ -83,14 +84,17 @@ impl Step {
         // Everything else is f32 in and out.
         let out = run.output(&self.output)?;
         match &self.kernel {
-            Kernel::BlockMatmul { bias } => {
+            Kernel::BlockMatmul { bias, exact } => {
                 let x = run.f32(&self.inputs[0])?;
                 let bias = if *bias {
                     Some(run.f32(&self.inputs[2])?)
                 } else {
                     None
                 };
-                let activations = run.stores.options.policy.activations.into();
+                let activations = match exact {
+                    true => Activations::Float,
+                    false => run.stores.options.policy.activations,
+                };
                 let Address::Weight(id) = self.inputs[1].address else {
                     return Err(BackendError::Unsupported {
                         op: "block_matmul".into(),
@@ -102,12 +106,12 @@ impl Step {
                     BackendError::Internal(format!("weight {} is not packed", weight.name))
                 })?;
                 let head = packed.n() >= head::FROM_ROWS && bias.is_none();
-                let quantized = packed.element().block().is_some()
-                    && run.stores.options.policy.activations == Activations::Int8;
+                let quantized =
+                    packed.element().block().is_some() && activations == Activations::Int8;
                 if head && quantized {
                     head::twice(kernels, parallel, x, packed, out);
                 } else {
-                    kernels.linear(parallel, x, packed, bias, activations, out);
+                    kernels.linear(parallel, x, packed, bias, activations.into(), out);
                 }
             }
             Kernel::RmsNormalization { epsilon } => {
@@ -425,7 +429,10 @@ fn choose(op: &Op, inputs: &[Place], output: &Place) -> Kernel {
         .get(1)
         .is_some_and(|place| place.element == ElementType::I32);
     match op {
-        Op::BlockMatmul { bias } => Kernel::BlockMatmul { bias: *bias },
+        Op::BlockMatmul { bias, exact } => Kernel::BlockMatmul {
+            bias: *bias,
+            exact: *exact,
+        },
         Op::RmsNormalization { epsilon } => Kernel::RmsNormalization { epsilon: *epsilon },
         Op::LayerNormalization(a) if float && a.axes == [last] => Kernel::LayerNormalization {
             epsilon: a.epsilon,

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use super::cpu::reference::{EvaluateError, View, evaluate_graph};
 use super::{Activations, Backend, BackendError, StateId, WeightId, WeightUse};
 use crate::graph::decompose::decompose;
-use crate::graph::{Dim, Graph, GraphBuilder, Op, ValueId};
+use crate::graph::{Dim, Graph, GraphBuilder, Node, Op, ValueId};
 use crate::tensor::{DataType, ElementType, Tensor};
 
 /// The errors that f32 arithmetic in another order, and WGSL's functions, may make: absolute, and relative.
@@ -184,7 +184,9 @@ impl Case {
             .weights
             .iter()
             .any(|weight| weight.usage.matmul && weight.element.block().is_some());
-        blocks && backend.info().activations == Activations::Int8
+        let exact = |node: &Node| matches!(node.op, Op::BlockMatmul { exact: true, .. });
+        let exact = self.graph.nodes.iter().any(exact);
+        blocks && !exact && backend.info().activations == Activations::Int8
     }
 }
 

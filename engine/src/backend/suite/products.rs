@@ -9,6 +9,7 @@ use crate::tensor::{BlockFormat, DataType, ElementType};
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = matmul();
     cases.extend(block_matmul());
+    cases.extend(exact());
     cases.extend(dequantize());
     cases
 }
@@ -66,12 +67,38 @@ fn block_matmul() -> Vec<Case> {
                 if bias {
                     inputs.push(draft.input(random.tensor(&[n])));
                 }
-                let y = draft.op(Op::BlockMatmul { bias }, &inputs);
+                let op = Op::BlockMatmul { bias, exact: false };
+                let y = draft.op(op, &inputs);
                 cases.push(draft.case(y));
             }
         }
     }
     cases
+}
+
+/// Whole numbers that 8 bits do not hold: a back end that quantizes activations leaves these alone.
+fn exact() -> Vec<Case> {
+    let element = ElementType::from(BlockFormat::Q8Z);
+    let shapes = [(1, 5, 32), (3, 67, 64), (37, 33, 96)];
+    let case = |(m, n, k): (usize, usize, usize)| {
+        let mut random = Random::new(43);
+        let mut draft = Draft::new(format!("exact block_matmul of {element} {m}x{k} {n}x{k}"));
+        let usage = WeightUse {
+            matmul: true,
+            ..WeightUse::default()
+        };
+        let x = draft.input(random.integers(&[1, m, k], -255, 255));
+        let x = draft.op(Op::Cast { to: DataType::F32 }, &[x]);
+        let bytes = random.weights(element, n * k);
+        let weight = draft.weight(element, &[n, k], bytes, usage);
+        let op = Op::BlockMatmul {
+            bias: false,
+            exact: true,
+        };
+        let y = draft.op(op, &[x, weight]);
+        draft.case(y)
+    };
+    shapes.into_iter().map(case).collect()
 }
 
 fn dequantize() -> Vec<Case> {

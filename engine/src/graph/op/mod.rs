@@ -115,9 +115,11 @@ pub enum Op {
     /// → `[batch, tokens, heads, size]`
     Attention(Attention),
     /// `x [.., k]` (f32), `weight [n, k]` of any block format, f32, f16 or bf16, then `bias [n]` if the
-    /// attribute says so → `x · weightᵀ + bias`, `[.., n]` in f32
+    /// attribute says so → `x · weightᵀ + bias`, `[.., n]` in f32. `exact` says that `x` stays as it is whatever the policy:
+    /// it is whole numbers that a file has quantized already, and quantizing them again would be another computation.
     BlockMatmul {
         bias: bool,
+        exact: bool,
     },
     /// `state [batch, heads, capacity, size]`, `new [batch, tokens, heads, size]`, `position [batch]` (i32) →
     /// the state with `new` written from each row's position on; what would fall beyond the capacity is not

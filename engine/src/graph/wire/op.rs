@@ -33,7 +33,7 @@ wire_enum! { Op {
     22 RmsNormalization { epsilon };
     23 RotaryEmbedding(attributes);
     24 Attention(attributes);
-    25 BlockMatmul { bias };
+    25 BlockMatmul { bias, exact };
     26 KvAppend;
     27 DequantizeBlocks;
     28 ScatterNd(scatter);

@@ -8,11 +8,14 @@ use crate::proto::{AttributeProto, GraphProto, NodeProto};
 /// The input that says which branch is taken.
 const SWITCH: &str = "use_cache_branch";
 
-/// Puts the nodes of the branch that reads the cache in the place of each `If` on the switch, which is no input then.
+/// The branch that reads the cache.
+pub(super) const WITH_CACHE: &str = "then_branch";
+
+/// Puts the nodes of a branch in the place of each `If` on the switch, which is no input then.
 ///
 /// # Errors
 /// An `If` on it without such a branch, or of which the branch gives other outputs.
-pub(super) fn choose(graph: &mut GraphProto) -> Result<(), String> {
+pub(in crate::import) fn choose(graph: &mut GraphProto, branch: &str) -> Result<(), String> {
     let is_switch = |name: Option<&str>| name == Some(SWITCH);
     if !graph
         .input
@@ -27,7 +30,7 @@ pub(super) fn choose(graph: &mut GraphProto) -> Result<(), String> {
             && matches!(node.domain.as_deref(), None | Some("" | "ai.onnx"))
             && is_switch(node.input.first().map(String::as_str));
         match switched {
-            true => inline(graph, node)?,
+            true => inline(graph, node, branch)?,
             false => graph.node.push(node),
         }
     }
@@ -37,9 +40,9 @@ pub(super) fn choose(graph: &mut GraphProto) -> Result<(), String> {
     Ok(())
 }
 
-fn inline(graph: &mut GraphProto, node: NodeProto) -> Result<(), String> {
-    let is_then = |a: &AttributeProto| a.name.as_deref() == Some("then_branch");
-    let branch = node.attribute.into_iter().find(is_then).and_then(|a| a.g);
+fn inline(graph: &mut GraphProto, node: NodeProto, branch: &str) -> Result<(), String> {
+    let is_it = |a: &AttributeProto| a.name.as_deref() == Some(branch);
+    let branch = node.attribute.into_iter().find(is_it).and_then(|a| a.g);
     let Some(mut branch) = branch else {
         return Err("an If without the branch that is taken".to_owned());
     };

@@ -12,7 +12,9 @@ mod rows;
 mod tables;
 mod trim;
 
-use rows::wanted_rows;
+pub(super) use branch::choose as choose_branch;
+pub(crate) use rows::{rows_first, wanted_rows};
+pub(super) use trim::drop_unneeded;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +25,7 @@ use fewbit_engine::tensor::{DataType, Tensor};
 use super::Imported;
 use super::context::{Context, Made, Value};
 use super::error::{Refusal, unsupported};
+use super::filling::Counts;
 use super::sizes::dims;
 use crate::proto::{Dimension, GraphProto, ValueInfoProto};
 
@@ -74,7 +77,7 @@ const LOGITS: &str = "logits";
 /// # Errors
 /// What is no decoder, in words.
 pub(super) fn prepare(mut graph: GraphProto) -> Result<(GraphProto, Roles), String> {
-    branch::choose(&mut graph)?;
+    choose_branch(&mut graph, branch::WITH_CACHE)?;
     let mut roles = BTreeMap::new();
     for input in &graph.input {
         let name = input.name.clone().unwrap_or_default();
@@ -209,8 +212,9 @@ impl Inputs {
         };
         let ids = input("input_ids", vec![batch(), tokens()])?;
         let position = input("position", vec![batch()])?;
-        input("rows", vec![Dim::symbol("rows")])?;
+        let rows = input("rows", vec![Dim::symbol("rows")])?;
         cx.position = Some(position);
+        cx.counts = vec![Counts::by_rows(rows.id)];
         Ok(Inputs { ids })
     }
 

@@ -6,7 +6,7 @@ use fewbit_engine::tensor::{DataType, ElementType};
 
 /// The graph whose output `[batch, tokens, vocabulary]` is `[rows, vocabulary]`: those of the `batch · tokens` positions that
 /// the input `rows` names.
-pub(in crate::import) fn wanted_rows(graph: &Graph) -> Result<Graph, GraphError> {
+pub(crate) fn wanted_rows(graph: &Graph) -> Result<Graph, GraphError> {
     let is_rows =
         |id: &&ValueId| matches!(&graph.value(**id).source, Source::Input(name) if name == "rows");
     let Some(&rows) = graph.inputs.iter().find(is_rows) else {
@@ -16,7 +16,53 @@ pub(in crate::import) fn wanted_rows(graph: &Graph) -> Result<Graph, GraphError>
         });
     };
     let logits = graph.outputs[0].1;
-    let (mut chain, mut base): (Vec<(NodeId, usize)>, ValueId) = (Vec::new(), logits);
+    taken(graph, logits, logits, |rewriter, base| {
+        let rows = rewriter.get(rows)?;
+        // Of a decoder that takes one token at a time, as many as there are rows in the batch.
+        let shape = rewriter.builder().shape(base);
+        let positions = match shape {
+            [batch, tokens, _] if tokens.is_one() => batch.clone(),
+            _ => Dim::symbol("positions"),
+        };
+        Ok((positions, rows))
+    })
+}
+
+/// The graph that takes the rows of its output before the last layers: an output that is rows of `[batch, tokens, vocabulary]`
+/// with the first two dimensions joined.
+pub(crate) fn rows_first(graph: &Graph) -> Result<Graph, GraphError> {
+    let output = graph.outputs[0].1;
+    let made = |id: ValueId| Some(graph.node(graph.producer(id)?));
+    let found = made(output).and_then(|gather| {
+        let flat = made(gather.inputs[0])?;
+        let joined = graph.value(flat.inputs[0]).shape.len() == 3
+            && matches!(flat.op, Op::Reshape { .. })
+            && matches!(gather.op, Op::Gather { axis: 0, .. });
+        joined.then(|| {
+            (
+                flat.inputs[0],
+                graph.value(flat.outputs[0]).shape[0].clone(),
+                gather.inputs[1],
+            )
+        })
+    });
+    let Some((whole, positions, rows)) = found else {
+        return Ok(graph.clone());
+    };
+    taken(graph, whole, output, |rewriter, _| {
+        Ok((positions, rewriter.get(rows)?))
+    })
+}
+
+/// The graph with `output` as rows of `whole`, which are taken as early as can be; `which` says of how many positions, and
+/// which rows.
+fn taken(
+    graph: &Graph,
+    whole: ValueId,
+    output: ValueId,
+    which: impl FnOnce(&mut Rewriter<'_>, ValueId) -> Result<(Dim, ValueId), GraphError>,
+) -> Result<Graph, GraphError> {
+    let (mut chain, mut base): (Vec<(NodeId, usize)>, ValueId) = (Vec::new(), whole);
     while let Some(id) = graph.producer(base)
         && let Some(input) = row_by_row(graph, graph.node(id))
     {
@@ -27,15 +73,15 @@ pub(in crate::import) fn wanted_rows(graph: &Graph) -> Result<Graph, GraphError>
     for node in &graph.nodes {
         rewriter.copy(node)?;
     }
-    let (base, rows) = (rewriter.get(base)?, rewriter.get(rows)?);
-    let shape = rewriter.builder().shape(base).to_vec();
-    let Some(width) = shape.last() else {
+    let base = rewriter.get(base)?;
+    let (positions, rows) = which(&mut rewriter, base)?;
+    let Some(width) = rewriter.builder().shape(base).last().cloned() else {
         return Err(GraphError::Operand {
             op: "rows",
             message: "logits without dimensions".to_owned(),
         });
     };
-    let flat = vec![Dim::symbol("positions"), width.clone()];
+    let flat = vec![positions, width];
     let flat = rewriter
         .builder()
         .op(Op::Reshape { shape: flat }, &[base])?;
@@ -57,7 +103,7 @@ pub(in crate::import) fn wanted_rows(graph: &Graph) -> Result<Graph, GraphError>
     if rewriter.builder().element(wanted) != ElementType::F32 {
         wanted = rewriter.builder().cast(wanted, DataType::F32)?;
     }
-    rewriter.replace(logits, wanted);
+    rewriter.replace(output, wanted);
     Ok(prune(&rewriter.finish()?))
 }
 

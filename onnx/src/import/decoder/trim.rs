@@ -7,6 +7,11 @@ use crate::proto::{AttributeProto, GraphProto, NodeProto};
 
 type Roles = BTreeMap<String, Role>;
 
+/// Drops what the outputs do not need, inputs too.
+pub(in crate::import) fn drop_unneeded(graph: &mut GraphProto) {
+    trim(graph, &Roles::new());
+}
+
 /// Drops what the outputs do not need.
 pub(super) fn trim(graph: &mut GraphProto, roles: &Roles) {
     for node in &mut graph.node {

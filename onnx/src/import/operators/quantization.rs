@@ -152,8 +152,10 @@ fn dynamic(cx: &mut Context, node: &Node<'_>) -> Outputs {
 /// The integers, their scale and their zero point.
 pub(super) fn quantized_by_range(cx: &mut Context, x: Value) -> Result<[Value; 3], Refusal> {
     let axes: Vec<usize> = (0..cx.rank(x)).collect();
-    let most = cx.reduce(ReduceKind::Max, x, &axes, false)?;
-    let least = cx.reduce(ReduceKind::Min, x, &axes, false)?;
+    // The range reaches to 0 in any case, so that zeros do not change it.
+    let counted = cx.without_filling(x)?;
+    let most = cx.reduce(ReduceKind::Max, counted, &axes, false)?;
+    let least = cx.reduce(ReduceKind::Min, counted, &axes, false)?;
     let (most, least) = (
         cx.with(Binary::Max, most, 0.0)?,
         cx.with(Binary::Min, least, 0.0)?,

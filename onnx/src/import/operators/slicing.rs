@@ -87,8 +87,8 @@ fn bound(cx: &Context, whole: &Dim, bound: &Dim) -> Result<Dim, Refusal> {
         (Some(Ordering::Less), _) => Ok(whole.clone() + bound.clone()),
         (_, Some(far)) if far >= FAR => Ok(whole.clone()),
         _ if bound.is_size() || cx.is_before(bound) => Ok(bound.clone()),
-        // All of an axis counted from its end, also where that is 0.
-        _ if (whole.clone() + bound.clone()).integer() == Some(0) => Ok(Dim::from(0)),
+        // Counted from the end of the axis: by sizes, of which none is 0 where there is something to compute.
+        _ if (Dim::from(0) - bound.clone()).is_size() => Ok(whole.clone() + bound.clone()),
         _ => Err(Refusal::sizes(&[whole.clone(), bound.clone()])),
     }
 }

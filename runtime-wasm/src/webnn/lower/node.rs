@@ -53,7 +53,7 @@ impl Lower<'_> {
                     Some(options),
                 )
             }
-            Op::BlockMatmul { bias } => {
+            Op::BlockMatmul { bias, .. } => {
                 let x = self.float(ids[0])?;
                 let weight = self.float(ids[1])?;
                 let bias = match bias {

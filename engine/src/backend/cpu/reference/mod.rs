@@ -110,7 +110,7 @@ pub fn evaluate(op: &Op, inputs: &[View<'_>]) -> Result<Tensor, EvaluateError> {
         Op::RmsNormalization { epsilon } => normalization::rms_normalization(&case, *epsilon),
         Op::RotaryEmbedding(attributes) => rotary::rotary_embedding(&case, *attributes),
         Op::Attention(attributes) => attention::attention(&case, *attributes),
-        Op::BlockMatmul { bias } => product::block_matmul(&case, *bias),
+        Op::BlockMatmul { bias, .. } => product::block_matmul(&case, *bias),
         Op::KvAppend => cache::kv_append(&case),
         Op::DequantizeBlocks => product::dequantize_blocks(&case),
         Op::ScatterNd(scatter) => scatter::scatter_nd(&case, *scatter),

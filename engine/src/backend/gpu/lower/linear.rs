@@ -14,6 +14,7 @@ impl Lowering<'_> {
         index: usize,
         node: &Node,
         bias: bool,
+        exact: bool,
     ) -> Result<(), BackendError> {
         let op = node.op.name();
         let (x, w) = (node.inputs[0], node.inputs[1]);
@@ -56,7 +57,7 @@ impl Lowering<'_> {
                 self.push(kernel, params, &bound, work);
                 continue;
             }
-            let (path, workgroup, work) = self.linear_path(format, m, rows);
+            let (path, workgroup, work) = self.linear_path(format, exact, m, rows);
             let kernel = Kernel::Linear(Linear {
                 format,
                 path,
@@ -73,8 +74,14 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// How a product of `m` rows of activations and `n` of weights is cut.
-    fn linear_path(&self, format: WeightFormat, m: usize, n: usize) -> (LinearPath, u32, Work) {
+    /// How a product of `m` rows of activations and `n` of weights is cut; an exact one is not multiplied in f16.
+    fn linear_path(
+        &self,
+        format: WeightFormat,
+        exact: bool,
+        m: usize,
+        n: usize,
+    ) -> (LinearPath, u32, Work) {
         match self.opened.path {
             Path::BarrierFree if m <= 2 => {
                 let rows = if n >= 4096 { 4 } else { 2 };
@@ -96,7 +103,7 @@ impl Lowering<'_> {
                 (LinearPath::Vector { rows: 4, subgroups }, 64, work)
             }
             _ => {
-                let f16 = self.opened.half && format != WeightFormat::F32;
+                let f16 = self.opened.half && !exact && format != WeightFormat::F32;
                 let work = Work::Groups(m.div_ceil(32) * n.div_ceil(64));
                 (LinearPath::Tiled { f16 }, 128, work)
             }

@@ -353,7 +353,7 @@ impl<'a> Lowering<'a> {
             Op::Conv2d(conv) => self.conv2d(node, conv),
             Op::Pool2d(pool) => self.pool2d(node, pool),
             Op::Matmul => self.matmul(node),
-            Op::BlockMatmul { bias } => self.block_matmul(i, node, *bias),
+            Op::BlockMatmul { bias, exact } => self.block_matmul(i, node, *bias, *exact),
             Op::Transpose { permutation } => self.transpose(node, permutation),
             Op::Concat { axis } => self.concat(node, *axis),
             Op::Slice(slice) => self.slice(node, slice),

@@ -119,6 +119,7 @@ fn matmul(cx: &mut Context, node: &Node<'_>) -> Outputs {
     }
     let product = Op::BlockMatmul {
         bias: bias.is_some(),
+        exact: false,
     };
     let y = cx.op(product, &inputs, DataType::F32)?;
     one(cx.cast(y, a.data_type))

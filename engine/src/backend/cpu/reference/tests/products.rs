@@ -39,7 +39,10 @@ fn block_matmul_multiplies_with_the_decoded_rows() {
             shape: &[2, 32],
             bytes: &bytes,
         };
-        let op = Op::BlockMatmul { bias: true };
+        let op = Op::BlockMatmul {
+            bias: true,
+            exact: false,
+        };
         let got = evaluate(&op, &[(&x).into(), weight, (&bias).into()]).unwrap();
         let expected = [decoded[5] + 100.0, decoded[37] + 200.0];
         close(&got, &f(&[1, 1, 2], &expected), 1e-7);
@@ -62,7 +65,10 @@ fn block_matmul_multiplies_with_the_decoded_rows() {
 fn block_matmul_takes_plain_weights() {
     let x = f(&[2, 2], &[1.0, 2.0, 3.0, 4.0]);
     let weight = f(&[1, 2], &[10.0, 1.0]);
-    let op = Op::BlockMatmul { bias: false };
+    let op = Op::BlockMatmul {
+        bias: false,
+        exact: false,
+    };
     assert_eq!(run(op.clone(), &[&x, &weight]), f(&[2, 1], &[12.0, 34.0]));
     let half = run(Op::Cast { to: DataType::Bf16 }, &[&weight]);
     assert_eq!(run(op, &[&x, &half]), f(&[2, 1], &[12.0, 34.0]));
