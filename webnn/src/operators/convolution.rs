@@ -209,9 +209,9 @@ pub(super) fn conv_transpose2d(call: &mut Call<'_>) -> Outputs {
     let filter = turned(emit, filter, groups)?;
     let y = convolved(emit, &x, order, filter, bias, |emit, x, filter, bias| {
         let mut spread = x;
-        for axis in 0..2 {
-            spread = zeros_between(emit, spread, axis + 2, window.strides[axis])?;
-            spread = bordered(emit, spread, axis + 2, borders[axis])?;
+        for (at, border) in borders.into_iter().enumerate() {
+            spread = zeros_between(emit, spread, at + 2, window.strides[at])?;
+            spread = bordered(emit, spread, at + 2, border)?;
         }
         let still = Window {
             dilations: window.dilations,

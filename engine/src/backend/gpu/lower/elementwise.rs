@@ -340,7 +340,12 @@ fn bitcast(from: DataType, to: DataType) -> Option<String> {
 /// A float literal. WGSL has none for infinities: the largest numbers stand for them.
 fn number(value: f32) -> String {
     let value = if value.is_nan() { 0.0 } else { value };
-    format!("{:?}f", value.clamp(f32::MIN, f32::MAX))
+    let value = value.clamp(f32::MIN, f32::MAX);
+    // The shortest digits of the greatest number are more than it, which is no f32 to a strict reader.
+    match value.abs() == f32::MAX {
+        true => format!("{:e}f", f64::from(value)),
+        false => format!("{value:?}f"),
+    }
 }
 
 /// An i32 literal; the smallest cannot be written as the negative of a literal.
@@ -366,7 +371,7 @@ mod tests {
 
     #[test]
     fn literals_are_finite() {
-        assert_eq!(number(f32::NEG_INFINITY), "-3.4028235e38f");
+        assert_eq!(number(f32::NEG_INFINITY), "-3.4028234663852886e38f");
         assert_eq!(number(0.5), "0.5f");
         assert_eq!(number(1e-5), "1e-5f");
     }
