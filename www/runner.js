@@ -72,7 +72,7 @@ function abort(id) {
   jobs.get(id)?.controller.abort();
 }
 
-const kinds = { load: loadModel, generate, score, embed, answer, forward, onnx, graph, transcribe, dispose };
+const kinds = { load: loadModel, generate, score, embed, answer, forward, onnx, graph, navigator_ml: navigatorMl, transcribe, dispose };
 
 async function run(job, entry) {
   if (!Object.hasOwn(kinds, job.kind)) throw failure("bad_job", `unknown kind of job: ${job.kind}`);
@@ -309,6 +309,20 @@ async function onnx(job, entry) {
   } finally {
     clearTimeout(limit);
     loaded?.dispose();
+  }
+}
+
+/** Graphs built and run by `navigator.ml`, the browser's own or fewbit's. */
+async function navigatorMl(job, entry) {
+  const limit = setTimeout(() => entry.controller.abort(), job.limit_ms);
+  const late = new Promise((_, reject) => {
+    entry.controller.signal.addEventListener("abort", () => reject(failure("timed_out", `took more than ${job.limit_ms} ms`)));
+  });
+  try {
+    const { runCases } = await import("./navigator-ml.js");
+    return await Promise.race([runCases(job, entry.controller.signal), late]);
+  } finally {
+    clearTimeout(limit);
   }
 }
 

@@ -206,7 +206,11 @@ async fn what_goes_wrong_is_told_and_leaves_nothing_behind() -> Result<()> {
     };
     let base = serve(site(&folder)).await?;
     let mut all: Vec<(Installed, bool)> = Vec::new();
-    all.extend(browsers(TEST)?.into_iter().map(|installed| (installed, true)));
+    all.extend(
+        browsers(TEST)?
+            .into_iter()
+            .map(|installed| (installed, true)),
+    );
     // Chromium's own WebNN is held to the same.
     match find(Browser::Shell) {
         Ok(shell) => all.push((shell, false)),
@@ -227,13 +231,21 @@ async fn what_goes_wrong_is_told_and_leaves_nothing_behind() -> Result<()> {
         let beyond = told["beyond memory"].take();
         ensure!(
             !ours
-                || ["lost", "QuotaExceededError", "OperationError", "InvalidStateError"]
-                    .iter()
-                    .any(|fine| beyond == *fine),
+                || [
+                    "lost",
+                    "QuotaExceededError",
+                    "OperationError",
+                    "InvalidStateError"
+                ]
+                .iter()
+                .any(|fine| beyond == *fine),
             "{name}: beyond memory: {beyond}"
         );
         let after = told["after that"].take();
-        ensure!(!ours || after == json!([0, 2]), "{name}: after that: {after}");
+        ensure!(
+            !ours || after == json!([0, 2]),
+            "{name}: after that: {after}"
+        );
         let expected = json!({
             "tensor of another context": "TypeError",
             "graph of another context": "TypeError",

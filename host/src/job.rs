@@ -2,12 +2,14 @@
 //! part of a contract: change them here, in `www/` and in `docs/` together.
 
 mod graph;
+mod navigator_ml;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use graph::{GraphAnswer, GraphJob, GraphResult, GraphRun, PageError};
+pub use navigator_ml::{MlCall, MlCase, MlInput, NavigatorMlJob};
 
 use crate::speech::TranscribeJob;
 
@@ -125,6 +127,7 @@ pub enum Job {
     Forward(ForwardJob),
     Onnx(OnnxJob),
     Graph(GraphJob),
+    NavigatorMl(NavigatorMlJob),
     Transcribe(TranscribeJob),
     Dispose,
 }

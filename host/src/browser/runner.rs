@@ -12,7 +12,7 @@ use super::{BrowserError, find};
 use crate::job::{
     AnswerJob, AnswerResult, BrowserFacts, EmbedJob, EmbedResult, ForwardJob, ForwardResult,
     GenerateJob, GenerateResult, GraphJob, GraphResult, Job, LoadInfo, LoadJob, LoadOptions,
-    OnnxJob, PageModel, RunError, ScoreJob, ScoreResult,
+    NavigatorMlJob, OnnxJob, PageModel, RunError, ScoreJob, ScoreResult,
 };
 use crate::runner::{OnProgress, Progress, RunFuture, Runner};
 use crate::speech::{TranscribeJob, TranscribeResult};
@@ -182,6 +182,14 @@ impl<'p> BrowserRunner<'p> {
     /// What the page says of the graph as a whole, or the browser of the page.
     pub async fn graph(&mut self, job: GraphJob) -> Result<GraphResult, RunError> {
         self.apart(Job::Graph(job)).await
+    }
+
+    /// Builds and runs graphs by `navigator.ml`, as a page does; else as [`BrowserRunner::onnx`].
+    ///
+    /// # Errors
+    /// What the page says of the graphs as a whole, or the browser of the page.
+    pub async fn navigator_ml(&mut self, job: NavigatorMlJob) -> Result<GraphResult, RunError> {
+        self.apart(Job::NavigatorMl(job)).await
     }
 
     /// A job that brings all it needs.

@@ -46,7 +46,9 @@ impl Wants {
                 };
                 let shape = value.fixed_shape()?;
                 // Four bytes an element, whatever its type.
-                let elements = shape.iter().fold(1u64, |n, &size| n.saturating_mul(size as u64));
+                let elements = shape
+                    .iter()
+                    .fold(1u64, |n, &size| n.saturating_mul(size as u64));
                 largest = largest.max(Some((elements.saturating_mul(4), what)));
             }
         }
@@ -73,12 +75,14 @@ impl Wants {
             ..claim.clone()
         };
         match (backend, browser, &self.largest, self.memory) {
-            (BrowserBackend::Webgpu, Browser::Safari, ..) if cfg!(target_os = "linux") => Coverage {
-                outcome: Claim::Unavailable,
-                missing: vec!["WebGPU".to_owned()],
-                reason: Some("on Linux, safari is WebKitGTK, which has no WebGPU".to_owned()),
-                ..claim
-            },
+            (BrowserBackend::Webgpu, Browser::Safari, ..) if cfg!(target_os = "linux") => {
+                Coverage {
+                    outcome: Claim::Unavailable,
+                    missing: vec!["WebGPU".to_owned()],
+                    reason: Some("on Linux, safari is WebKitGTK, which has no WebGPU".to_owned()),
+                    ..claim
+                }
+            }
             (BrowserBackend::Webnn, Browser::Firefox | Browser::Safari, ..) => Coverage {
                 outcome: Claim::Unsupported,
                 missing: vec!["WebNN".to_owned()],
@@ -94,8 +98,12 @@ impl Wants {
                     ..claim
                 }
             }
-            (BrowserBackend::Webgpu, Browser::Firefox, Some((bytes, what)), _) if *bytes > BINDING => {
-                lacks(format!("a binding of {bytes} bytes for {what} (it has {BINDING})"))
+            (BrowserBackend::Webgpu, Browser::Firefox, Some((bytes, what)), _)
+                if *bytes > BINDING =>
+            {
+                lacks(format!(
+                    "a binding of {bytes} bytes for {what} (it has {BINDING})"
+                ))
             }
             (BrowserBackend::Webgpu, _, Some((bytes, what)), _)
                 if *bytes > BINDING && claim.outcome == Claim::Supported =>
@@ -153,7 +161,10 @@ mod tests {
         assert_eq!(claim(&small, Browser::Firefox).outcome, Claim::Supported);
         let told = claim(&large, Browser::Firefox);
         assert_eq!(told.outcome, Claim::Unsupported);
-        assert!(told.missing[0].contains("binding of 134217732 bytes for expand"), "{told:?}");
+        assert!(
+            told.missing[0].contains("binding of 134217732 bytes for expand"),
+            "{told:?}"
+        );
         let chrome = claim(&large, Browser::Chrome);
         assert_eq!(chrome.outcome, Claim::Supported);
         assert!(chrome.reason.unwrap().contains("where the adapter binds"));
@@ -162,7 +173,10 @@ mod tests {
 
     #[test]
     fn wasm_has_four_gibibytes() {
-        for (memory, outcome) in [(4 << 30, Claim::Supported), ((4 << 30) + 1, Claim::Unsupported)] {
+        for (memory, outcome) in [
+            (4 << 30, Claim::Supported),
+            ((4 << 30) + 1, Claim::Unsupported),
+        ] {
             let told = wants(1, memory).claim(Browser::Edge, BrowserBackend::Wasm, &native());
             assert_eq!((told.outcome, told.target.as_str()), (outcome, "edge:wasm"));
             assert_eq!(told.missing.is_empty(), outcome == Claim::Supported);
@@ -173,7 +187,10 @@ mod tests {
     #[test]
     fn what_stands_for_safari_has_no_webgpu() {
         let told = wants(1, 0).claim(Browser::Safari, BrowserBackend::Webgpu, &native());
-        assert_eq!((told.outcome, &told.missing[0][..]), (Claim::Unavailable, "WebGPU"));
+        assert_eq!(
+            (told.outcome, &told.missing[0][..]),
+            (Claim::Unavailable, "WebGPU")
+        );
         let wasm = wants(1, 0).claim(Browser::Safari, BrowserBackend::Wasm, &native());
         assert_eq!(wasm.outcome, Claim::Supported);
     }

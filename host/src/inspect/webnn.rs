@@ -82,6 +82,9 @@ mod tests {
         let y = b.op(Op::Extension(Extension::Atan), &[x]).unwrap();
         b.output("y", y).unwrap();
         let claim = coverage(&[(&b.finish(), sizes)]);
-        assert_eq!((claim.outcome, claim.missing), (Claim::Unsupported, vec!["atan".to_owned()]));
+        assert_eq!(
+            (claim.outcome, claim.missing),
+            (Claim::Unsupported, vec!["atan".to_owned()])
+        );
     }
 }

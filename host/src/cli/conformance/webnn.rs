@@ -15,7 +15,7 @@ use crate::conformance::webnn::{self, Family};
 use crate::conformance::{Table, Verdict};
 use crate::job::Outcome;
 use crate::serve::Running;
-use crate::target::Target;
+use crate::target::{BrowserBackend, Target};
 
 /// How the page of the table begins.
 const HEADING: &str = "# WebNN operators by target\n\nWritten by `fewbit conformance webnn DIR --target TARGET,… --table FILE`: how \
@@ -30,6 +30,11 @@ pub(super) struct Webnn {
     /// Where to run, one after another: native:cpu, native:wgpu, or BROWSER:BACKEND such as chrome:wasm.
     #[arg(long, default_value = "native:cpu", value_delimiter = ',')]
     target: Vec<Target>,
+    /// In browsers, call `navigator.ml` as a page does: that of fewbit/webnn over the target's back end. On BROWSER:webnn it
+    /// is always the browser's own that is called.
+    #[arg(long)]
+    navigator_ml: bool,
+    /// Print one object of counts and cases for each target.
     #[arg(long)]
     json: bool,
     /// Write a table of operators and targets there, in Markdown.
@@ -40,6 +45,8 @@ pub(super) struct Webnn {
 #[derive(Serialize)]
 struct Report {
     target: Target,
+    /// Whether `navigator.ml` was called.
+    navigator_ml: bool,
     passed: usize,
     failed: usize,
     unsupported: usize,
@@ -60,7 +67,7 @@ impl Webnn {
         let mut table = Table::default();
         let mut failed = 0;
         for &target in &self.target {
-            let report = on(target, &families, &mut table).await?;
+            let report = on(target, self.navigator_ml, &families, &mut table).await?;
             failed += report.failed;
             let mut out = std::io::stdout().lock();
             if self.json {
@@ -80,15 +87,26 @@ impl Webnn {
     }
 }
 
-async fn on(target: Target, families: &[Family], table: &mut Table) -> anyhow::Result<Report> {
+async fn on(
+    target: Target,
+    navigator_ml: bool,
+    families: &[Family],
+    table: &mut Table,
+) -> anyhow::Result<Report> {
     let pages = match target {
         Target::Browser(..) => Some(super::super::serve::for_runs(None).await?),
         Target::Native(_) => None,
     };
-    let mut place = Place::new(target, pages.as_ref());
-    table.begin(&target.to_string());
+    let own = matches!(target, Target::Browser(_, BrowserBackend::Webnn));
+    let navigator_ml = own || navigator_ml && matches!(target, Target::Browser(..));
+    let mut place = Place::new(target, navigator_ml, pages.as_ref());
+    table.begin(&match navigator_ml && !own {
+        true => format!("{target}, navigator.ml"),
+        false => target.to_string(),
+    });
     let mut report = Report {
         target,
+        navigator_ml,
         passed: 0,
         failed: 0,
         unsupported: 0,
@@ -120,13 +138,19 @@ enum Place<'p> {
     Native(NativeTarget),
     #[cfg(feature = "webdriver")]
     Browser(Box<webnn::BrowserCases<'p>>),
+    #[cfg(feature = "webdriver")]
+    NavigatorMl(Box<webnn::NavigatorMl<'p>>),
     NotBuilt(Target, PhantomData<&'p ()>),
 }
 
 impl<'p> Place<'p> {
-    fn new(target: Target, pages: Option<&'p Running>) -> Place<'p> {
+    fn new(target: Target, navigator_ml: bool, pages: Option<&'p Running>) -> Place<'p> {
         match (target, pages) {
             (Target::Native(backend), _) => Place::Native(native(backend)),
+            #[cfg(feature = "webdriver")]
+            (Target::Browser(browser, backend), Some(pages)) if navigator_ml => {
+                Place::NavigatorMl(Box::new(webnn::NavigatorMl::new(browser, backend, pages)))
+            }
             #[cfg(feature = "webdriver")]
             (Target::Browser(browser, backend), Some(pages)) => {
                 Place::Browser(Box::new(webnn::BrowserCases::new(browser, backend, pages)))
@@ -140,6 +164,8 @@ impl<'p> Place<'p> {
             Place::Native(target) => webnn::run(family, *target),
             #[cfg(feature = "webdriver")]
             Place::Browser(browser) => browser.run(family).await,
+            #[cfg(feature = "webdriver")]
+            Place::NavigatorMl(page) => page.run(family).await,
             Place::NotBuilt(target, _) => {
                 let reason = format!("{target} is not in this build of fewbit");
                 let verdict = |_| without(Outcome::Unavailable, reason.clone());
@@ -150,8 +176,10 @@ impl<'p> Place<'p> {
 
     async fn close(self) {
         #[cfg(feature = "webdriver")]
-        if let Place::Browser(browser) = self {
-            browser.close().await;
+        match self {
+            Place::Browser(browser) => browser.close().await,
+            Place::NavigatorMl(page) => page.close().await,
+            _ => {}
         }
     }
 }

@@ -152,7 +152,7 @@ fn told(tensor: &Tensor) -> &[u8] {
 }
 
 /// Errors of a browser that another try would give again.
-const STAYS: [&str; 4] = ["no_browser", "no_feature", "no_session", "not_built"];
+pub(super) const STAYS: [&str; 4] = ["no_browser", "no_feature", "no_session", "not_built"];
 
 fn failure(error: &RunError) -> Failure {
     (error.outcome, error.message.clone())

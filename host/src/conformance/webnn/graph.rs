@@ -154,7 +154,7 @@ fn data_type(name: &str) -> Result<DataType, Failure> {
 }
 
 /// A case's tensor.
-fn tensor(name: &str, data: &Data) -> Result<Tensor, Failure> {
+pub(super) fn tensor(name: &str, data: &Data) -> Result<Tensor, Failure> {
     let data_type = data_type(&data.descriptor.data_type)?;
     let shape = &data.descriptor.shape;
     let count: usize = shape.iter().product();

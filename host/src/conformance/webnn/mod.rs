@@ -7,12 +7,16 @@
 mod browser;
 mod cases;
 mod graph;
+#[cfg(feature = "webdriver")]
+mod navigator_ml;
 mod run;
 mod tolerance;
 
 #[cfg(feature = "webdriver")]
 pub use browser::BrowserCases;
 pub use cases::{Case, Family, ReadError, read};
+#[cfg(feature = "webdriver")]
+pub use navigator_ml::NavigatorMl;
 pub use run::run;
 
 #[cfg(test)]
