@@ -1,7 +1,7 @@
 // Cases of WebNN's operators through `navigator.ml` as a page uses it: the browser's own, or fewbit's where `backend` says how
 // that is to compute. The runner page loads this for a job `navigator_ml` (`host/src/job.rs`).
 
-const ARRAYS = { float32: 4, float16: 2, int32: 4, uint32: 4, int64: 8, uint64: 8, int8: 1, uint8: 1 };
+const BYTES = { float32: 4, float16: 2, int32: 4, uint32: 4, int64: 8, uint64: 8, int8: 1, uint8: 1 };
 
 let made = null;
 
@@ -42,7 +42,7 @@ async function run(context, { inputs, operators, outputs }) {
   const operands = {};
   for (const [name, { data_type: dataType, shape, data, constant }] of Object.entries(inputs)) {
     const descriptor = { dataType, shape };
-    operands[name] = constant ? builder.constant(descriptor, bytesOf(data).buffer) : builder.input(name, descriptor);
+    operands[name] = constant ? builder.constant(descriptor, bytesOf(data, descriptor).buffer) : builder.input(name, descriptor);
   }
   for (const { name, arguments: given, outputs: names } of operators) {
     if (typeof builder[name] !== "function") {
@@ -60,7 +60,7 @@ async function run(context, { inputs, operators, outputs }) {
     for (const [name, { data_type: dataType, shape, data, constant }] of Object.entries(inputs)) {
       if (constant) continue;
       from[name] = await context.createTensor({ dataType, shape, writable: true });
-      context.writeTensor(from[name], bytesOf(data).buffer);
+      context.writeTensor(from[name], bytesOf(data, { dataType, shape }).buffer);
     }
     for (const name of outputs) {
       const { dataType, shape } = operands[name];
@@ -71,8 +71,8 @@ async function run(context, { inputs, operators, outputs }) {
     for (const [name, tensor] of Object.entries(to)) {
       const data = new Uint8Array(await context.readTensor(tensor));
       const { dataType, shape } = operands[name];
-      if (data.length !== shape.reduce((count, size) => count * size, ARRAYS[dataType])) throw new Error(`${name}: ${data.length} bytes`);
-      found[name] = { data_type: dataType, shape: [...shape], data: textOf(data) };
+      if (data.length !== shape.reduce((count, size) => count * size, BYTES[dataType])) throw new Error(`${name}: ${data.length} bytes`);
+      found[name] = { data_type: dataType, shape: [...shape], data: textOf(data, BYTES[dataType]) };
     }
     return found;
   } finally {
@@ -93,12 +93,21 @@ function valueOf(value, operands) {
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, valueOf(member, operands)]));
 }
 
-function bytesOf(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+/** The bytes of a tensor; one element stands for all. */
+function bytesOf(text, { dataType, shape }) {
+  const given = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const length = shape.reduce((count, size) => count * size, BYTES[dataType]);
+  if (given.length === length || given.length !== BYTES[dataType]) return given;
+  const bytes = new Uint8Array(length);
+  bytes.set(given);
+  for (let filled = given.length; filled < length; filled *= 2) bytes.copyWithin(filled, 0, Math.min(filled, length - filled));
+  return bytes;
 }
 
-function textOf(bytes) {
+/** Bytes as text; of many elements that are all the same, one. */
+function textOf(bytes, size) {
+  const same = bytes.length > 1 << 20 && bytes.every((byte, at) => byte === bytes[at % size]);
   let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
+  for (const byte of same ? bytes.subarray(0, size) : bytes) text += String.fromCharCode(byte);
   return btoa(text);
 }

@@ -8,6 +8,7 @@ use super::{OnUpload, SessionError, UploadProgress, WeightSource};
 use crate::backend::{Backend, WeightId, WeightUse};
 use crate::format::TensorEntry;
 use crate::graph::{Graph, Op, ValueId};
+use crate::tensor::ElementType;
 
 /// What is in memory of a file at a time. Smaller than the design's 32 MiB: wasm memory never shrinks.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -135,7 +136,11 @@ fn note(graph: &Graph, weight: ValueId, usage: &mut WeightUse) {
         {
             match (&node.op, at) {
                 (Op::BlockMatmul { .. }, 1) => usage.matmul = true,
-                (Op::Gather { axis: 0, .. }, 0) => usage.gather = true,
+                (Op::Gather { axis: 0, .. }, 0) => {
+                    usage.gather = true;
+                    // By other indices than those of a kernel, rows are read where they are.
+                    usage.plain |= graph.value(node.inputs[1]).element != ElementType::I32;
+                }
                 (Op::Conv2d(conv), 1) if usage.filter.is_none_or(|n| n == conv.groups) => {
                     usage.filter = Some(conv.groups);
                 }

@@ -24,7 +24,7 @@ pub struct MlCase {
     pub outputs: Vec<String>,
 }
 
-/// An input or a constant, by the names of `MLOperandDescriptor`.
+/// An input or a constant, by the names of `MLOperandDescriptor`. One element may stand for all, in the answer too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MlInput {
     pub data_type: String,

@@ -142,7 +142,7 @@ fn graph_run(at: usize, ready: &Prepared) -> GraphRun {
 }
 
 /// A tensor's bytes, of a large one whose elements are all the same those of the first.
-fn told(tensor: &Tensor) -> &[u8] {
+pub(super) fn told(tensor: &Tensor) -> &[u8] {
     const LARGE: usize = 1 << 20;
     let (first, rest) = tensor
         .bytes()

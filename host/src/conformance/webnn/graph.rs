@@ -14,6 +14,9 @@ use super::cases::{Case, Data};
 use crate::conformance::run::{Failure, wrong};
 use crate::job::Outcome;
 
+/// Bytes of a constant that a graph carries; a larger one is given as an input.
+const MOST_CONSTANT: usize = 1 << 20;
+
 /// A case ready to be run.
 pub(super) struct Prepared {
     pub(super) graph: Graph,
@@ -79,7 +82,8 @@ fn build(case: &Case) -> Result<(Built, BTreeMap<&str, Tensor>), Failure> {
     for (name, data) in &case.graph.inputs {
         let tensor = tensor(name, data)?;
         let descriptor = Descriptor::new(data_type(&data.descriptor.data_type)?, tensor.shape());
-        let operand = match data.constant {
+        // A large one would not fit into a message to a page.
+        let operand = match data.constant && tensor.bytes().len() <= MOST_CONSTANT {
             true => builder.constant(&descriptor, tensor.bytes()),
             false => builder.input(name, &descriptor),
         };

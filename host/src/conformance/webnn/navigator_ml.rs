@@ -4,7 +4,7 @@
 use fewbit_engine::tensor::Tensor;
 use fewbit_webnn::DataType;
 
-use super::browser::STAYS;
+use super::browser::{STAYS, told};
 use super::cases::{Case, Family, Names};
 use super::graph::tensor;
 use super::run::verdict;
@@ -118,7 +118,7 @@ fn as_job(case: &Case) -> Result<MlCase, Failure> {
         let input = MlInput {
             data_type: data.descriptor.data_type.clone(),
             shape: tensor.shape().to_vec(),
-            data: tensor.bytes().to_vec(),
+            data: told(&tensor).to_vec(),
             constant: data.constant,
         };
         inputs.insert(name.clone(), input);
@@ -141,5 +141,9 @@ fn as_job(case: &Case) -> Result<MlCase, Failure> {
 fn as_tensor(data: &TensorData) -> Result<Tensor, String> {
     let data_type = DataType::named(&data.data_type);
     let data_type = data_type.ok_or_else(|| format!("of {}", data.data_type))?;
-    Tensor::from_bytes(data_type.engine(), &data.shape, &data.data).map_err(|e| e.to_string())
+    let bytes = match data.data.len() == data_type.bytes() {
+        true => data.data.repeat(data.shape.iter().product()),
+        false => data.data.clone(),
+    };
+    Tensor::from_bytes(data_type.engine(), &data.shape, &bytes).map_err(|e| e.to_string())
 }
