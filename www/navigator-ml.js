@@ -29,7 +29,9 @@ export async function runCases({ backend, cases }, signal) {
     try {
       answers.push({ outputs: await run(await contextFor(backend), one), error: null });
     } catch (error) {
-      const unsupported = error?.name === "NotSupportedError" || error?.code === "unsupported";
+      // A browser refuses types of operators by a TypeError.
+      const typed = backend === null && /unsupported data type/i.test(error?.message);
+      const unsupported = typed || error?.name === "NotSupportedError" || error?.code === "unsupported";
       const code = unsupported ? "unsupported" : String(error?.name ?? "error");
       answers.push({ outputs: {}, error: { code, message: `${error?.name}: ${error?.message ?? error}` } });
     }
