@@ -340,7 +340,7 @@ impl<'a> Change<'a> {
         inputs.insert(3, self.lengths.position());
         let op = Op::Attention(Attention {
             causal: true,
-            ..attention.clone()
+            ..*attention
         });
         self.b.op(op, &inputs).map_err(|e| e.to_string())
     }
