@@ -2,7 +2,7 @@
 //! writes the other, and they change places.
 
 use fewbit_engine::backend::BackendError;
-use fewbit_engine::tensor::{self, DataType};
+use fewbit_engine::tensor::{self, DataType, ElementType, TensorError};
 use js_sys::{ArrayBuffer, Uint8Array};
 
 use super::api::Tensor;
@@ -31,8 +31,11 @@ impl Drop for Made {
 
 impl State {
     pub(super) fn new(data_type: DataType, shape: &[usize]) -> Result<State, BackendError> {
-        // The sizes are checked here, where a caller can be told.
-        tensor::Tensor::zeros(data_type, &vec![0; shape.len()])?;
+        // The tensors are made with the first run; what no buffer can hold is told now.
+        let bytes = ElementType::Plain(data_type).byte_len(shape);
+        if bytes.is_none_or(|bytes| u32::try_from(bytes).is_err()) {
+            return Err(TensorError::TooLarge(shape.to_vec()).into());
+        }
         Ok(State {
             data_type,
             shape: shape.to_vec(),
