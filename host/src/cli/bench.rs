@@ -12,7 +12,7 @@ use crate::job::{
     EmbedJob, GenerateJob, GenerateResult, LoadInfo, MemoryFacts, Outcome, Prompt, RunError,
     Sampling,
 };
-use crate::results::record::{Cell, Measurement, now_us, unique};
+use crate::results::record::{Attempt, Measurement, now_us};
 use crate::store::{ModelFiles, Store};
 use crate::target::Target;
 use crate::verify::{Findings, Reference};
@@ -107,26 +107,13 @@ impl Bench {
         pages: Option<&crate::serve::Running>,
         files: &ModelFiles,
         reference: Option<&Reference>,
-    ) -> Cell {
-        let mut cell = Cell {
-            cell: unique(),
-            started_us: now_us(),
-            target: target.to_string(),
-            outcome: Outcome::Error,
-            stability: None,
-            validity: validity(),
-            reason: None,
-            model: files.name.clone(),
-            task: match task {
-                Task::Generate => "generate".into(),
-                Task::Embed => "embed".into(),
-            },
-            info: None,
-            parity_max_abs: None,
-            parity_max_rel: None,
-            measurements: Vec::new(),
-            tensors: Vec::new(),
+    ) -> Attempt {
+        let task_name = match task {
+            Task::Generate => "generate",
+            Task::Embed => "embed",
         };
+        let mut cell = Attempt::begin(&target.to_string(), &files.name, task_name);
+        cell.validity = validity();
         let result = match launch::load(target, pages, files, &self.load).await {
             Ok(mut loaded) => {
                 cell.info = Some(loaded.info.clone());
@@ -144,6 +131,7 @@ impl Bench {
             cell.reason = Some(format!("{}: {error}", error.code));
             cell.measurements.clear();
         }
+        cell.finished_us = Some(now_us());
         cell
     }
 
@@ -153,7 +141,7 @@ impl Bench {
         task: Task,
         loaded: &mut Loaded<'_>,
         reference: Option<&Reference>,
-        cell: &mut Cell,
+        cell: &mut Attempt,
     ) -> Result<(), RunError> {
         let status = Status::new(target);
         cell.measurements = load_times(&loaded.info);
@@ -164,7 +152,7 @@ impl Bench {
             .await?;
         let first_ms = first.elapsed().as_secs_f64() * 1e3;
         cell.measurements
-            .push(Measurement::new("first_run_ms", "ms", vec![first_ms]));
+            .push(Measurement::of_process("first_run_ms", "ms", first_ms));
 
         status.on(&crate::runner::Progress::Stage("checking parity".into()));
         if !gate(loaded, reference, cell).await? {
@@ -252,7 +240,7 @@ impl Bench {
 async fn gate(
     loaded: &mut Loaded<'_>,
     reference: Option<&Reference>,
-    cell: &mut Cell,
+    cell: &mut Attempt,
 ) -> Result<bool, RunError> {
     let Some(reference) = reference else {
         cell.outcome = Outcome::Pass;
@@ -285,7 +273,7 @@ fn failed(findings: &Findings) -> Option<String> {
 fn load_times(info: &LoadInfo) -> Vec<Measurement> {
     [("load_ms", info.load_ms), ("compile_ms", info.compile_ms)]
         .into_iter()
-        .filter_map(|(name, ms)| Some(Measurement::new(name, "ms", vec![ms?])))
+        .filter_map(|(name, ms)| Some(Measurement::of_process(name, "ms", ms?)))
         .collect()
 }
 
@@ -339,7 +327,7 @@ fn validity() -> Option<String> {
     Some(if average > 10.0 { "disturbed" } else { "valid" }.into())
 }
 
-fn as_json(cell: &Cell) -> serde_json::Value {
+fn as_json(cell: &Attempt) -> serde_json::Value {
     let metrics: serde_json::Map<String, serde_json::Value> = cell
         .measurements
         .iter()
@@ -349,7 +337,7 @@ fn as_json(cell: &Cell) -> serde_json::Value {
                 "repeats": m.samples.len(),
                 "p50": m.quantile(0.5),
                 "p90": m.quantile(0.9),
-                "p99": m.quantile(0.99),
+                "p99": m.p99(),
                 "mean": m.mean(),
                 "samples": m.samples,
             });
@@ -370,7 +358,7 @@ fn as_json(cell: &Cell) -> serde_json::Value {
     })
 }
 
-fn print(cell: &Cell) {
+fn print(cell: &Attempt) {
     let adapter = cell.info.as_ref().and_then(|info| info.adapter.as_ref());
     let adapter = adapter.map_or_else(String::new, |a| format!(" ({})", a.name));
     let outcome = cell.outcome.name();
@@ -385,13 +373,13 @@ fn print(cell: &Cell) {
         println!("  disturbed: other work kept the CPU busy");
     }
     for m in &cell.measurements {
-        let number = |q| m.quantile(q).map_or("–".into(), |x| format!("{x:.2}"));
+        let number = |x: Option<f64>| x.map_or("–".into(), |x| format!("{x:.2}"));
         println!(
             "  {:28} p50 {:>10}  p90 {:>10}  p99 {:>10}  {} ({} repeats)",
             m.metric,
-            number(0.5),
-            number(0.9),
-            number(0.99),
+            number(m.quantile(0.5)),
+            number(m.quantile(0.9)),
+            number(m.p99()),
             m.unit,
             m.samples.len(),
         );

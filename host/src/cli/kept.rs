@@ -3,7 +3,7 @@
 #[cfg(feature = "results")]
 use anyhow::Context;
 
-use crate::results::record::Cell;
+use crate::results::record::Attempt;
 use crate::store::ModelFiles;
 #[cfg(feature = "results")]
 use crate::store::Store;
@@ -72,13 +72,13 @@ impl Kept {
         crate::verified::require(files, model)
     }
 
-    pub(super) async fn append(&self, run: &crate::results::record::Run, cell: Cell) {
+    pub(super) async fn append(&self, run: &crate::results::record::Run, attempt: Attempt) {
         let Some(results) = self.results.clone() else {
             return;
         };
         let record = crate::results::record::Record {
-            run: run.clone(),
-            cells: vec![cell],
+            attempts: vec![attempt],
+            ..crate::results::record::Record::new(run)
         };
         match tokio::task::spawn_blocking(move || results.append(&record)).await {
             Ok(Ok(())) => {}
@@ -108,5 +108,5 @@ impl Kept {
         crate::verified::require(files, model)
     }
 
-    pub(super) async fn append(&self, _: &crate::results::record::Run, _: Cell) {}
+    pub(super) async fn append(&self, _: &crate::results::record::Run, _: Attempt) {}
 }

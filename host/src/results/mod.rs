@@ -16,6 +16,8 @@ mod owner;
 #[cfg(feature = "results")]
 pub mod registry;
 #[cfg(feature = "results")]
+mod rows;
+#[cfg(feature = "results")]
 mod sandbox;
 
 #[cfg(feature = "results")]
