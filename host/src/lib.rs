@@ -15,6 +15,8 @@ pub mod input;
 #[cfg(feature = "native")]
 pub mod inspect;
 pub mod job;
+#[cfg(feature = "runners")]
+pub mod measure;
 #[cfg(feature = "native")]
 pub mod native;
 pub mod results;
