@@ -15,6 +15,8 @@ pub mod input;
 #[cfg(feature = "native")]
 pub mod inspect;
 pub mod job;
+#[cfg(all(feature = "native", feature = "webdriver", feature = "results"))]
+pub mod matrix;
 #[cfg(feature = "runners")]
 pub mod measure;
 #[cfg(feature = "native")]

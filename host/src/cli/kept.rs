@@ -44,6 +44,12 @@ impl Kept {
         })
     }
 
+    /// The results, wherever they are; nothing where none are kept.
+    #[cfg_attr(not(all(feature = "native", feature = "webdriver")), allow(dead_code))]
+    pub(super) fn results(&self) -> Option<std::sync::Arc<crate::results::Results>> {
+        self.results.clone()
+    }
+
     /// Refuses a model whose files nobody has looked at, or that have changed since.
     #[cfg(feature = "native")]
     pub(super) async fn require_verified(

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 all went well; 1 it ran and something did not hold or failed; 2 the command line was wrong.
 
+#[cfg(all(feature = "native", feature = "webdriver", feature = "results"))]
+mod attempt;
 #[cfg(feature = "runners")]
 mod bench;
 #[cfg(feature = "native")]
@@ -18,6 +20,8 @@ mod inspect;
 mod kept;
 #[cfg(feature = "runners")]
 mod launch;
+#[cfg(all(feature = "native", feature = "webdriver", feature = "results"))]
+mod matrix;
 #[cfg(feature = "runners")]
 mod measured;
 mod models;
@@ -65,6 +69,12 @@ enum Command {
     Score(score::Score),
     #[cfg(feature = "runners")]
     Bench(bench::Bench),
+    #[cfg(all(feature = "native", feature = "webdriver", feature = "results"))]
+    Matrix(matrix::Matrix),
+    /// Run one attempt of `matrix` that is told on standard input.
+    #[cfg(all(feature = "native", feature = "webdriver", feature = "results"))]
+    #[command(hide = true)]
+    Attempt,
     #[cfg(feature = "native")]
     Conformance(conformance::Conformance),
     #[cfg(feature = "results")]
@@ -79,6 +89,7 @@ enum Command {
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
+    quiet_graphics();
     let result = match Cli::parse().command {
         Command::Serve(command) => on_runtime(command.run()),
         Command::Models(command) => command.run(),
@@ -94,6 +105,10 @@ pub fn main() -> ExitCode {
         Command::Score(command) => on_runtime(command.run()),
         #[cfg(feature = "runners")]
         Command::Bench(command) => on_runtime(command.run()),
+        #[cfg(all(feature = "native", feature = "webdriver", feature = "results"))]
+        Command::Matrix(command) => on_runtime(command.run()),
+        #[cfg(all(feature = "native", feature = "webdriver", feature = "results"))]
+        Command::Attempt => on_runtime(attempt::run()),
         #[cfg(feature = "native")]
         Command::Conformance(command) => on_runtime(command.run()),
         #[cfg(feature = "results")]
@@ -110,6 +125,15 @@ pub fn main() -> ExitCode {
         eprintln!("fewbit: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Mesa complains on standard error, for each adapter it looks for, where this variable of desktop sessions is missing.
+fn quiet_graphics() {
+    #[cfg(target_os = "linux")]
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the first thing the program does, before there is another thread.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
+    }
 }
 
 fn on_runtime(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {

@@ -168,6 +168,30 @@ fn lacks(
     Ok(found)
 }
 
+/// The names of the operators that a graph has on the CPU and on this machine's GPU.
+pub fn operators(graph: &Graph, sizes: &Bindings) -> Result<[BTreeSet<String>; 2], GraphError> {
+    let names = |graph: &Graph| -> BTreeSet<String> {
+        let names = graph.nodes.iter().map(|node| node.op.name());
+        names.map(str::to_owned).collect()
+    };
+    let fixed = graph.specialize(sizes)?;
+    let cpu = cpu().map_err(|error| GraphError::Fold(error.to_string()))?;
+    let on_cpu = names(&decompose(&fixed, |op, elements| {
+        cpu.supports(op, elements)
+    })?);
+    let on_gpu = match gpu() {
+        Ok(gpu) => names(&decompose(&fixed, |op, elements| {
+            gpu.supports(op, elements)
+        })?),
+        Err(_) => {
+            let mut all = names(&fixed);
+            all.extend(names(&decompose(&fixed, |_, _| false)?));
+            all
+        }
+    };
+    Ok([on_cpu, on_gpu])
+}
+
 /// The graph as the CPU compiles it.
 pub fn on_cpu(graph: &Graph, sizes: &Bindings) -> Result<Graph, GraphError> {
     use fewbit_engine::graph::pass::{fold_constants, fuse_elementwise};

@@ -70,7 +70,10 @@ fn reason(pressure: Option<f64>, steal: Option<f64>, slower: f64) -> Option<Stri
         ));
     }
     if let Some(steal) = steal.filter(|s| *s > STEAL) {
-        return Some(format!("disturbed: {:.0} % of the CPU's time was stolen", steal * 1e2));
+        return Some(format!(
+            "disturbed: {:.0} % of the CPU's time was stolen",
+            steal * 1e2
+        ));
     }
     (slower > SLOWER).then(|| {
         format!("disturbed: a loop of known work took {slower:.2} times as long after as before")

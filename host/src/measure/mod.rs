@@ -56,7 +56,8 @@ pub async fn measure(
     // The very first run of this size, before the gate has warmed anything.
     stage("the first run".into());
     let first = Instant::now();
-    work.repeat(runner, 0, &mut Samples::default(), &mut memory).await?;
+    work.repeat(runner, 0, &mut Samples::default(), &mut memory)
+        .await?;
     let first_ms = first.elapsed().as_secs_f64() * 1e3;
     attempt
         .measurements
@@ -69,7 +70,8 @@ pub async fn measure(
     }
     for i in 0..protocol.warm_up {
         stage(format!("warm-up {} of {}", i + 1, protocol.warm_up));
-        work.repeat(runner, 1 + i, &mut Samples::default(), &mut memory).await?;
+        work.repeat(runner, 1 + i, &mut Samples::default(), &mut memory)
+            .await?;
     }
     let mut samples = Samples::default();
     let watch = disturbance::Watch::begin();
@@ -80,7 +82,8 @@ pub async fn measure(
             break;
         }
         stage(format!("repeat {} of {}", i + 1, protocol.repeats));
-        work.repeat(runner, 1 + protocol.warm_up + i, &mut samples, &mut memory).await?;
+        work.repeat(runner, 1 + protocol.warm_up + i, &mut samples, &mut memory)
+            .await?;
     }
     watch.end(attempt);
     attempt.measurements.extend(samples.into_measurements());

@@ -36,7 +36,8 @@ impl Samples {
     }
 
     pub(super) fn transcribed(&mut self, result: &TranscribeResult, outside_ms: f64) {
-        self.transcribe_ms.push(result.elapsed_ms.unwrap_or(outside_ms));
+        self.transcribe_ms
+            .push(result.elapsed_ms.unwrap_or(outside_ms));
         self.real_time.extend(result.real_time_factor);
     }
 

@@ -104,7 +104,10 @@ impl Work {
                 samples.generated(&result);
                 *memory = result.memory;
             }
-            Work::Embed { text: length, batch } => {
+            Work::Embed {
+                text: length,
+                batch,
+            } => {
                 let words = match length {
                     Length::Words(words) | Length::Tokens(words) => *words,
                     Length::Ids(ids) => ids.len(),

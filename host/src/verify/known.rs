@@ -399,7 +399,11 @@ mod tests {
     #[test]
     fn built_in_references_are_of_manifest_models() {
         let manifest = crate::store::Manifest::built_in().unwrap();
-        let onnx = TAGS.iter().chain(ANSWERS).chain(PROBABILITIES).chain(SPEECH);
+        let onnx = TAGS
+            .iter()
+            .chain(ANSWERS)
+            .chain(PROBABILITIES)
+            .chain(SPEECH);
         for (name, _) in GENERATE.iter().chain(EMBED).chain(onnx) {
             assert!(manifest.find(name).is_some_and(|m| m.name == *name));
             assert!(KnownReference::of(name).unwrap().is_some());
