@@ -33,7 +33,7 @@ pub use weights::Weights;
 use std::borrow::Cow;
 
 use crate::format::{Checkpoint, Metadata};
-use crate::graph::{Graph, GraphError};
+use crate::graph::{Dim, Graph, GraphError};
 use crate::tensor::ElementType;
 
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +143,38 @@ pub struct Feedforward {
     pub defaults: Vec<(Cow<'static, str>, i32)>,
     /// The most that a symbol of the graph may stand for.
     pub limits: Vec<(Cow<'static, str>, usize)>,
+    /// Symbols that numbers in inputs tell.
+    pub counts: Vec<Count>,
+    /// Symbols that are room for so many, told by those before them and by the inputs' shapes.
+    pub rooms: Vec<Room>,
+}
+
+/// A symbol that stands for a number in an input, which is none below 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub symbol: String,
+    pub input: String,
+    /// The number's place among the input's elements.
+    pub at: usize,
+}
+
+/// Room for a number of elements that is another in each run, as a decoder's growing length: the symbol stands for the next
+/// power of two from [`Room::LEAST`] on, and for `most` where that is less. A run of more than `most` is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub symbol: String,
+    pub of: Dim,
+    pub most: usize,
+}
+
+impl Room {
+    pub const LEAST: usize = 32;
+
+    /// The room for `size` elements; `None` for more than there may be.
+    pub fn size(&self, size: usize) -> Option<usize> {
+        let room = size.checked_next_power_of_two()?.max(Room::LEAST);
+        (size <= self.most).then_some(room.min(self.most))
+    }
 }
 
 impl Feedforward {

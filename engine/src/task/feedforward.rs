@@ -59,7 +59,13 @@ impl FeedforwardRunner {
             some => some.to_vec(),
         };
         let wanted = wanted_inputs(graph, &names);
-        let (tensors, bindings) = bind(&self.model, &wanted, inputs)?;
+        let (tensors, mut bindings) = bind(&self.model, &wanted, inputs)?;
+        if !self.model.counts.is_empty() {
+            count(&self.model, inputs, &mut bindings)?;
+            // A number that decides no size is no other plan.
+            let symbols = graph.symbols();
+            bindings.retain(|symbol, _| symbols.contains(symbol));
+        }
         let given: Vec<(&str, &Tensor)> = wanted
             .iter()
             .zip(&tensors)
@@ -121,6 +127,38 @@ fn bind(
         })
         .collect();
     Ok((tensors?, bindings))
+}
+
+/// What the numbers in inputs say of the symbols that they tell, and the room for what is so many.
+fn count(model: &Feedforward, inputs: &Named, bindings: &mut Bindings) -> Result<(), ForwardError> {
+    for count in &model.counts {
+        let name = &count.input;
+        let given = inputs.get(name);
+        let tensor = given.ok_or_else(|| ForwardError::Missing(name.clone()))?;
+        let number = tensor.to_f64_vec().get(count.at).copied().unwrap_or(-1.0);
+        let size = number as usize;
+        if size as f64 != number {
+            let message = format!("{number} is no size");
+            return Err(input_fault(name, message));
+        }
+        bindings.insert(count.symbol.clone(), size);
+    }
+    for room in &model.rooms {
+        let size = room.of.bind(bindings).ok().and_then(|of| of.fixed());
+        let found = size.and_then(|size| room.size(size));
+        let found = found.ok_or_else(|| {
+            let name = model.counts.first().map_or("", |count| &count.input);
+            let of = size.map_or_else(String::new, |size| size.to_string());
+            input_fault(name, format!("{of} of at most {}", room.most))
+        })?;
+        bindings.insert(room.symbol.clone(), found);
+    }
+    Ok(())
+}
+
+fn input_fault(name: &str, message: String) -> ForwardError {
+    let name = name.to_owned();
+    ForwardError::Input { name, message }
 }
 
 fn check_shape(
@@ -207,6 +245,7 @@ mod tests {
         let model = Feedforward {
             defaults: vec![("attention_mask".into(), 1)],
             limits: vec![("tokens".into(), 4)],
+            ..Feedforward::default()
         };
         (b.finish(), model)
     }

@@ -178,6 +178,9 @@ impl<'a> Importer<'a> {
             let made = self.context.op(cast, &[value], DataType::Bool);
             value = made.map_err(|e| self.refused_value(name, &e))?;
         }
+        if self.options.counted.contains(name) {
+            self.context.follow_numbers(name, value);
+        }
         let learned = self.context.learn_filling(name, value);
         learned.map_err(|e| self.refused_value(name, &e))?;
         Ok(value)

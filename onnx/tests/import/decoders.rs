@@ -32,7 +32,7 @@ fn options() -> DecoderOptions {
 }
 
 fn opened(decoder: ImportedDecoder) -> Decoder {
-    let Imported { graph, source } = decoder.imported;
+    let Imported { graph, source, .. } = decoder.imported;
     with_session(graph, source, decoder.model)
 }
 
