@@ -145,11 +145,25 @@ pub async fn open_as_it_is(
     Ok(opened_once(graph, imported, None))
 }
 
-/// Imports a file; where numbers in inputs decide sizes, and may be symbols, they are.
+/// A file imported with what its inputs' numbers decide: as symbols, where they may be, else for the numbers that are given, or
+/// for zeros or ones as long as none are: a graph for others is then another import ([`fewbit_engine::task::Model::add`]).
 ///
 /// # Errors
 /// What [`OnnxFile::import`] says, of such inputs that they must be known beforehand.
 async fn counting(file: &OnnxFile, options: &ImportOptions) -> Result<Imported, ImportError> {
+    let asked = match with_counted(file, options).await {
+        Err(error @ ImportError::ValueNeeded { .. }) => error,
+        result => return result,
+    };
+    for fill in [0, 1] {
+        if let Some(imported) = with_assumed(file, options, fill).await {
+            return Ok(imported);
+        }
+    }
+    Err(asked)
+}
+
+async fn with_counted(file: &OnnxFile, options: &ImportOptions) -> Result<Imported, ImportError> {
     let mut options = options.clone();
     let mut asked = None;
     loop {
@@ -169,11 +183,32 @@ async fn counting(file: &OnnxFile, options: &ImportOptions) -> Result<Imported, 
     }
 }
 
+/// The file for as many zeros or ones as its inputs of fixed shapes have, where it asks for numbers.
+async fn with_assumed(file: &OnnxFile, options: &ImportOptions, fill: u8) -> Option<Imported> {
+    let mut options = options.clone();
+    loop {
+        let inputs = match file.import(&options).await {
+            Ok(imported) => return Some(imported),
+            Err(ImportError::ValueNeeded { inputs, .. }) => inputs,
+            Err(_) => return None,
+        };
+        let known = options.values.len();
+        for name in inputs {
+            let tensor = file.filled(&name, fill)?;
+            options.values.insert(name, tensor);
+        }
+        if options.values.len() == known {
+            return None;
+        }
+    }
+}
+
 /// A model that runs once from named tensors to named tensors.
 fn opened_once(graph: Graph, imported: Imported, config: Option<&Config>) -> OpenModel {
     let kind = ModelKind::Feedforward(Feedforward {
         counts: imported.counts,
         rooms: imported.rooms,
+        assumed: imported.assumed,
         ..Feedforward::default()
     });
     opened((graph, kind), imported.source, config)

@@ -34,7 +34,7 @@ use std::borrow::Cow;
 
 use crate::format::{Checkpoint, Metadata};
 use crate::graph::{Dim, Graph, GraphError};
-use crate::tensor::ElementType;
+use crate::tensor::{ElementType, Tensor};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -136,7 +136,7 @@ pub enum TextHead {
     Masked,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Feedforward {
     /// Integer inputs that need not be given, and what they are filled with then; their shape follows from
     /// the other inputs.
@@ -147,6 +147,8 @@ pub struct Feedforward {
     pub counts: Vec<Count>,
     /// Symbols that are room for so many, told by those before them and by the inputs' shapes.
     pub rooms: Vec<Room>,
+    /// Inputs whose numbers are put into the graph: it is for these alone.
+    pub assumed: Vec<(String, Tensor)>,
 }
 
 /// A symbol that stands for a number in an input, which is none below 0.
@@ -178,6 +180,12 @@ impl Room {
 }
 
 impl Feedforward {
+    /// The inputs whose numbers the graph goes by.
+    pub fn goes_by(&self) -> impl Iterator<Item = &str> {
+        let counts = self.counts.iter().map(|count| count.input.as_str());
+        counts.chain(self.assumed.iter().map(|(name, _)| name.as_str()))
+    }
+
     /// The most that the symbol `name` may stand for, if there is a limit.
     pub fn limit(&self, name: &str) -> Option<usize> {
         let found = self.limits.iter().find(|(symbol, _)| symbol == name);

@@ -302,7 +302,7 @@ wire_enum! { SourceKind {
 wire_struct! {
     CausalLm { vocabulary, context_length, layers, eos_ids }
     Encoder { hidden, max_tokens, head }
-    Feedforward { defaults, limits, counts, rooms }
+    Feedforward { defaults, limits, counts, rooms, assumed }
     Count { symbol, input, at }
     Room { symbol, of, most }
     EncoderDecoder { encoder, decoder, source, start_id }

@@ -1,17 +1,22 @@
 //! Inputs whose numbers decide sizes, as symbols: a graph has a symbol for each number in them, which a run tells.
 
-use fewbit_engine::graph::{Dim, Shape, fixed_shape};
+use fewbit_engine::graph::{Dim, fixed_shape};
 use fewbit_engine::model::Count;
-use fewbit_engine::tensor::DataType;
+use fewbit_engine::tensor::{DataType, Tensor};
 
-use super::context::{Context, Made, Value};
+use super::ImportOptions;
+use super::context::{Context, Made, Value, of_numbers};
 use super::error::Refusal;
 use super::model::OnnxFile;
+use super::sizes::dims;
 use super::symbolic::Expressions;
 use crate::proto::data_type_of;
 
 /// Inputs of more numbers are not followed.
 const MOST_NUMBERS: usize = 16;
+
+/// Inputs of more elements are not filled.
+const MOST_FILLED: usize = 1 << 12;
 
 /// How the number of an input is called as a symbol.
 fn symbol(input: &str, at: usize) -> String {
@@ -26,18 +31,46 @@ fn numbers(data_type: DataType, shape: &[Dim]) -> Option<usize> {
 }
 
 impl OnnxFile {
-    /// Whether the numbers in this input may be symbols ([`ImportOptions::counted`](super::ImportOptions::counted)).
+    /// Whether the numbers in this input may be symbols ([`ImportOptions::counted`]).
     pub(crate) fn may_count(&self, input: &str) -> bool {
+        let found = self.fixed_input(input);
+        found.is_some_and(|(data_type, sizes)| numbers(data_type, &dims(&sizes)).is_some())
+    }
+
+    /// A tensor for an input of a fixed shape, all elements of which are `fill`; `None` for others, and for large ones.
+    pub(crate) fn filled(&self, input: &str, fill: u8) -> Option<Tensor> {
+        let (data_type, sizes) = self.fixed_input(input)?;
+        let mut all = sizes.iter();
+        let count = all.try_fold(1usize, |n, &size| n.checked_mul(size))?;
+        if count > MOST_FILLED {
+            return None;
+        }
+        let fills = vec![f64::from(fill); count];
+        match data_type {
+            DataType::Bool => Tensor::from_bytes(data_type, &sizes, &vec![fill; count]).ok(),
+            _ => of_numbers(data_type, &sizes, &fills).ok(),
+        }
+    }
+
+    /// The type and the shape of an input whose sizes are numbers.
+    fn fixed_input(&self, input: &str) -> Option<(DataType, Vec<usize>)> {
         let mut all = self.graph.input.iter();
-        let info = all.find(|info| info.name.as_deref() == Some(input));
-        let tensor = info.and_then(|info| info.r#type.as_ref()?.tensor_type.as_ref());
-        let described = tensor.and_then(|tensor| {
-            let data_type = data_type_of(tensor.elem_type?)?;
-            let dims = tensor.shape.as_ref()?.dim.iter();
-            let sizes = dims.map(|dim| usize::try_from(dim.dim_value?).ok().map(Dim::from));
-            Some((data_type, sizes.collect::<Option<Shape>>()?))
-        });
-        described.is_some_and(|(data_type, shape)| numbers(data_type, &shape).is_some())
+        let info = all.find(|info| info.name.as_deref() == Some(input))?;
+        let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;
+        let data_type = data_type_of(tensor.elem_type?)?;
+        let dims = tensor.shape.as_ref()?.dim.iter();
+        let sizes = dims.map(|dim| usize::try_from(dim.dim_value?).ok());
+        Some((data_type, sizes.collect::<Option<_>>()?))
+    }
+
+    /// The inputs of the file whose numbers the options put into its graph.
+    pub(super) fn assumed(&self, options: &ImportOptions) -> Vec<(String, Tensor)> {
+        let is_input = |name: &String| {
+            let mut all = self.graph.input.iter();
+            all.any(|info| info.name.as_ref() == Some(name))
+        };
+        let values = options.values.iter().filter(|(name, _)| is_input(name));
+        values.map(|(name, t)| (name.clone(), t.clone())).collect()
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Imported {
     pub counts: Vec<Count>,
     /// The symbols that are room for sizes that those decide.
     pub rooms: Vec<Room>,
+    /// The inputs whose numbers were put into the graph.
+    pub assumed: Vec<(String, Tensor)>,
 }
 
 impl fmt::Debug for Imported {

@@ -259,6 +259,7 @@ impl OnnxFile {
             source,
             counts,
             rooms,
+            assumed: self.assumed(options),
         })))
     }
 

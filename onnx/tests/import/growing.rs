@@ -11,7 +11,7 @@ use fewbit_engine::task::Model;
 use fewbit_engine::task::checkpoint::ModelFiles;
 use fewbit_engine::task::forward::Named;
 use fewbit_engine::tensor::{DataType, Tensor};
-use fewbit_onnx::proto::GraphProto;
+use fewbit_onnx::proto::{AttributeProto, AttributeType, GraphProto};
 use fewbit_onnx::{ImportOptions, open_as_it_is};
 
 use crate::files::{floats, int, integers, model, node, tensor, value};
@@ -159,9 +159,13 @@ fn expected(ids: &[usize]) -> (Vec<f64>, f64) {
     (times(&hidden, &numbers(WIDTH * TOKENS, 6)), best)
 }
 
-fn load(bytes: Vec<u8>) -> Model {
+fn files(bytes: Vec<u8>) -> ModelFiles {
     let source: Rc<dyn ByteSource> = Rc::new(MemorySource::new("m.onnx", bytes));
-    let files = ModelFiles::new(vec![source]);
+    ModelFiles::new(vec![source])
+}
+
+fn load(bytes: Vec<u8>) -> Model {
+    let files = files(bytes);
     let device = CpuDevice::new(CpuOptions {
         policy: NumericPolicy::default(),
         kernels: Kernels::best(),
@@ -223,7 +227,7 @@ fn a_growing_length_is_not_compiled_token_by_token() {
         ("values", values),
     ];
     let refused = forward(&mut model, &inputs).unwrap_err();
-    assert!(refused.contains("101 of at most 100"), "{refused}");
+    assert!(refused.contains("more than 100"), "{refused}");
 }
 
 /// `y = Reshape(x, to)`, and `z`, as many numbers as `count` says.
@@ -278,4 +282,93 @@ fn numbers_that_are_sizes_of_outputs_need_not_be_known_beforehand() {
         let refused = forward(&mut model, &inputs(to, 1)).unwrap_err();
         assert!(refused.contains(told), "{refused}");
     }
+    // As whoever loads a model goes on: with a graph for these numbers.
+    assert_eq!(model.goes_by(), ["to", "to", "count"]);
+    let given = inputs([-1, 4], 2);
+    let values = given[1..].iter();
+    let options = ImportOptions {
+        values: values
+            .map(|(name, t)| ((*name).to_owned(), t.clone()))
+            .collect(),
+        ..ImportOptions::default()
+    };
+    let open = pollster::block_on(open_as_it_is(&files(shaped()), &options)).unwrap();
+    pollster::block_on(model.add(open)).unwrap();
+    for _ in 0..2 {
+        let made = forward(&mut model, &given).unwrap();
+        assert_eq!(made["y"].shape(), [3, 4]);
+        assert_eq!(made["z"].to_f64_vec(), [0.0, 1.0]);
+        let made = forward(&mut model, &inputs([6, 2], 3)).unwrap();
+        assert_eq!(made["y"].shape(), [6, 2]);
+    }
+    let refused = forward(&mut model, &inputs([-1, 3], 2)).unwrap_err();
+    assert!(refused.contains("other numbers in"), "{refused}");
+}
+
+/// `y = x + 1` where `up` holds, else `x − 1`, in another shape.
+fn chosen() -> Vec<u8> {
+    let branch = |name: &str, op: &str, to: &str| GraphProto {
+        name: Some(name.to_owned()),
+        node: vec![
+            node(op, &["x", "one"], &[&format!("{name}.y")], vec![]),
+            node("Reshape", &[&format!("{name}.y"), to], &[name], vec![]),
+        ],
+        output: vec![value(name, DataType::F32, &[-1, -1])],
+        ..GraphProto::default()
+    };
+    let attribute = |name: &str, graph| AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(AttributeType::Graph.into()),
+        g: Some(graph),
+        ..AttributeProto::default()
+    };
+    let branches = vec![
+        attribute("then_branch", branch("more", "Add", "wide")),
+        attribute("else_branch", branch("less", "Sub", "high")),
+    ];
+    model(
+        13,
+        GraphProto {
+            node: vec![node("If", &["up"], &["y"], branches)],
+            initializer: vec![
+                tensor("one", &floats(&[], &[1.0])),
+                tensor("wide", &integers(&[1, 4])),
+                tensor("high", &integers(&[4, 1])),
+            ],
+            input: vec![
+                value("up", DataType::Bool, &[1]),
+                value("x", DataType::F32, &[2, 2]),
+            ],
+            output: vec![value("y", DataType::F32, &[-1, -1])],
+            ..GraphProto::default()
+        },
+    )
+}
+
+/// What cannot be a symbol is assumed until it is given.
+#[test]
+fn a_branch_is_taken_by_what_is_given() {
+    let mut model = load(chosen());
+    let inputs = |up: u8| {
+        let up = Tensor::from_bytes(DataType::Bool, &[1], &[up]).unwrap();
+        [("up", up), ("x", floats(&[2, 2], &[1.0, 2.0, 3.0, 4.0]))]
+    };
+    let made = forward(&mut model, &inputs(0)).unwrap();
+    assert_eq!(made["y"].shape(), [4, 1]);
+    let refused = forward(&mut model, &inputs(1)).unwrap_err();
+    assert!(refused.contains("other numbers in up"), "{refused}");
+    let values = [("up".to_owned(), inputs(1)[0].1.clone())];
+    let options = ImportOptions {
+        values: values.into(),
+        ..ImportOptions::default()
+    };
+    let open = pollster::block_on(open_as_it_is(&files(chosen()), &options)).unwrap();
+    pollster::block_on(model.add(open)).unwrap();
+    for _ in 0..3 {
+        let made = forward(&mut model, &inputs(1)).unwrap();
+        assert_eq!(made["y"].as_f32().unwrap(), [2.0, 3.0, 4.0, 5.0]);
+        let made = forward(&mut model, &inputs(0)).unwrap();
+        assert_eq!(made["y"].as_f32().unwrap(), [0.0, 1.0, 2.0, 3.0]);
+    }
+    assert_eq!(model.session().compilations(), 2);
 }

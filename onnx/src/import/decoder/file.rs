@@ -114,6 +114,7 @@ impl OnnxFile {
                 source,
                 counts: Vec::new(),
                 rooms: Vec::new(),
+                assumed: Vec::new(),
             },
         })
     }
