@@ -6,7 +6,7 @@
 #[cfg(feature = "webdriver")]
 pub mod browser;
 pub mod cli;
-#[cfg(feature = "native")]
+#[cfg(feature = "cases")]
 pub mod conformance;
 #[cfg(feature = "native")]
 pub mod convert;

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use fewbit_engine::backend::MemoryUse;
 use fewbit_engine::task::answer::{Answer, Question};
-use fewbit_engine::task::forward::Named;
+use fewbit_engine::task::forward::{ForwardError, Named};
 use fewbit_engine::task::generate::{Event, FinishReason, GenerateOptions, Generation};
 use fewbit_engine::task::score::TokenScore;
-use fewbit_engine::task::{Embedding, Model};
+use fewbit_engine::task::{Embedding, Model, TaskError};
+use fewbit_onnx::ImportOptions;
 
 use crate::model::{NativeError, NativeModel};
 
@@ -133,10 +134,32 @@ impl NativeModel {
     ) -> Result<(Named, Duration), NativeError> {
         self.call(move |model| {
             let start = Instant::now();
-            let outputs = pollster::block_on(model.forward(&inputs, &outputs))?;
+            let outputs = pollster::block_on(forward(model, &inputs, &outputs))?;
             Ok((outputs, start.elapsed()))
         })?
     }
+}
+
+/// Runs the graph for these inputs: where their numbers decide shapes and no graph that there is is for them, one more is
+/// made of the ONNX file.
+async fn forward(
+    model: &mut Model,
+    inputs: &Named,
+    outputs: &[String],
+) -> Result<Named, NativeError> {
+    match model.forward(inputs, outputs).await {
+        Err(TaskError::Forward(ForwardError::OtherNumbers(_))) => {}
+        result => return Ok(result?),
+    }
+    let names = model.goes_by().into_iter();
+    let values = names.filter_map(|name| Some((name.to_owned(), inputs.get(name)?.clone())));
+    let options = ImportOptions {
+        values: values.collect(),
+        ..ImportOptions::default()
+    };
+    let open = fewbit_onnx::open(model.files(), &options).await?;
+    model.add(open).await?;
+    Ok(model.forward(inputs, outputs).await?)
 }
 
 /// One token from nothing, as pages do it: pipelines are compiled while the model loads, not in the first answer.

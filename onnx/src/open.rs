@@ -8,7 +8,7 @@ mod sequence;
 mod special;
 mod text;
 
-use fewbit_engine::graph::GraphError;
+use fewbit_engine::graph::{Graph, GraphError};
 use fewbit_engine::model::{BuiltModel, Config, Feedforward, KNOWN, ModelKind, ONNX};
 use fewbit_engine::source::SourceError;
 use fewbit_engine::task::checkpoint::{ModelFiles, OpenModel};
@@ -120,10 +120,9 @@ pub async fn open(files: &ModelFiles, options: &ImportOptions) -> Result<OpenMod
         let source = imported.source;
         return Ok(opened(open, source, config.as_ref()));
     }
-    let Imported { graph, source } = file.import(options).await?;
-    let graph = integers::narrowed(&graph)?;
-    let kind = ModelKind::Feedforward(Feedforward::default());
-    Ok(opened((graph, kind), source, config.as_ref()))
+    let imported = counting(&file, options).await?;
+    let graph = integers::narrowed(&imported.graph)?;
+    Ok(opened_once(graph, imported, config.as_ref()))
 }
 
 /// Opens the one ONNX file among `files` as it is: a graph that runs once and has no task, whose integers of 64 bits stay.
@@ -141,13 +140,82 @@ pub async fn open_as_it_is(
         several => return Err(OpenError::Several(several.join(", "))),
     };
     let file = OnnxFile::open(files, name).await?;
-    let Imported { graph, source } = file.import(options).await?;
-    let kind = ModelKind::Feedforward(Feedforward::default());
-    Ok(opened((graph, kind), source, None))
+    let mut imported = counting(&file, options).await?;
+    let graph = std::mem::take(&mut imported.graph);
+    Ok(opened_once(graph, imported, None))
+}
+
+/// A file imported with what its inputs' numbers decide: as symbols, where they may be, else for the numbers that are given, or
+/// for zeros or ones as long as none are: a graph for others is then another import ([`fewbit_engine::task::Model::add`]).
+///
+/// # Errors
+/// What [`OnnxFile::import`] says, of such inputs that they must be known beforehand.
+async fn counting(file: &OnnxFile, options: &ImportOptions) -> Result<Imported, ImportError> {
+    let asked = match with_counted(file, options).await {
+        Err(error @ ImportError::ValueNeeded { .. }) => error,
+        result => return result,
+    };
+    for fill in [0, 1] {
+        if let Some(imported) = with_assumed(file, options, fill).await {
+            return Ok(imported);
+        }
+    }
+    Err(asked)
+}
+
+async fn with_counted(file: &OnnxFile, options: &ImportOptions) -> Result<Imported, ImportError> {
+    let mut options = options.clone();
+    let mut asked = None;
+    loop {
+        let error = match file.import(&options).await {
+            Ok(imported) => return Ok(imported),
+            Err(error) => error,
+        };
+        let known = options.counted.len();
+        if let ImportError::ValueNeeded { inputs, .. } = &error {
+            let may = inputs.iter().filter(|name| file.may_count(name));
+            options.counted.extend(may.cloned());
+        }
+        if options.counted.len() == known {
+            return Err(asked.unwrap_or(error));
+        }
+        asked.get_or_insert(error);
+    }
+}
+
+/// The file for as many zeros or ones as its inputs of fixed shapes have, where it asks for numbers.
+async fn with_assumed(file: &OnnxFile, options: &ImportOptions, fill: u8) -> Option<Imported> {
+    let mut options = options.clone();
+    loop {
+        let inputs = match file.import(&options).await {
+            Ok(imported) => return Some(imported),
+            Err(ImportError::ValueNeeded { inputs, .. }) => inputs,
+            Err(_) => return None,
+        };
+        let known = options.values.len();
+        for name in inputs {
+            let tensor = file.filled(&name, fill)?;
+            options.values.insert(name, tensor);
+        }
+        if options.values.len() == known {
+            return None;
+        }
+    }
+}
+
+/// A model that runs once from named tensors to named tensors.
+fn opened_once(graph: Graph, imported: Imported, config: Option<&Config>) -> OpenModel {
+    let kind = ModelKind::Feedforward(Feedforward {
+        counts: imported.counts,
+        rooms: imported.rooms,
+        assumed: imported.assumed,
+        ..Feedforward::default()
+    });
+    opened((graph, kind), imported.source, config)
 }
 
 fn opened(
-    (graph, kind): (fewbit_engine::graph::Graph, ModelKind),
+    (graph, kind): (Graph, ModelKind),
     source: fewbit_engine::session::WeightSource,
     config: Option<&Config>,
 ) -> OpenModel {

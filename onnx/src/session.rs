@@ -55,7 +55,7 @@ impl OnnxSession {
         file: OnnxFile,
         inputs: &BTreeMap<String, Tensor>,
     ) -> Result<OnnxSession, RunError> {
-        let (Imported { graph, source }, options) = file.import_for(inputs).await?;
+        let (Imported { graph, source, .. }, options) = file.import_for(inputs).await?;
         let symbols = symbols(&graph);
         let mut go_on = |_| ControlFlow::Continue(());
         let session = Session::open(device, graph, source, &mut go_on).await?;
@@ -144,7 +144,7 @@ impl OnnxSession {
 
     /// Imports the file for these inputs, in the place of the graph that was not used for longest where there are many.
     async fn add(&mut self, inputs: &BTreeMap<String, Tensor>) -> Result<usize, RunError> {
-        let (Imported { graph, source }, options) = self.file.import_for(inputs).await?;
+        let (Imported { graph, source, .. }, options) = self.file.import_for(inputs).await?;
         self.imports += 1;
         if self.variants.len() >= MOST_VARIANTS
             && let Some(oldest) =

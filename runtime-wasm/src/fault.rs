@@ -158,6 +158,7 @@ impl From<TaskError> for Fault {
             TaskError::Encode(EncodeError::Session(error)) => return error.into(),
             TaskError::Forward(ForwardError::Decode(error)) => return error.into(),
             TaskError::Forward(ForwardError::Session(error)) => return error.into(),
+            TaskError::Forward(ForwardError::OtherNumbers(_)) => "other_numbers",
             TaskError::WrongKind { .. }
             | TaskError::NoTokenizer
             | TaskError::NoTemplate

@@ -259,6 +259,22 @@ impl JsModel {
         }
     }
 
+    /// The inputs whose numbers decide shapes; [`JsModel::add_graph`] takes a graph for others.
+    #[wasm_bindgen(js_name = goesBy)]
+    pub fn goes_by(&self) -> Result<Vec<String>, JsValue> {
+        let model = self.shared.model.try_borrow().map_err(|_| busy())?;
+        Ok(model.goes_by().into_iter().map(str::to_owned).collect())
+    }
+
+    /// Adds a graph of the model for other numbers in its inputs, as bytes like those that [`load_model`] takes.
+    #[wasm_bindgen(js_name = addGraph)]
+    pub async fn add_graph(&self, opened: Vec<u8>) -> Result<(), JsValue> {
+        let mut model = self.shared.borrow_mut()?;
+        let open = OpenModel::from_bytes(opened, model.files());
+        let open = open.map_err(|e| Fault::from(CheckpointError::from(e)))?;
+        Ok(model.add(open).await.map_err(Fault::from)?)
+    }
+
     /// The ids of a prompt.
     pub fn tokenize(&self, request: &str) -> Result<Vec<u32>, JsValue> {
         let model = self.shared.model.try_borrow().map_err(|_| busy())?;

@@ -114,6 +114,7 @@ pub(super) fn from_config(
                 ("tokens".into(), tower.max_tokens()),
                 ("frames".into(), sound_config.frames()),
             ],
+            ..Feedforward::default()
         }),
     })
 }

@@ -108,6 +108,7 @@ pub(super) fn from_config(
         kind: ModelKind::Feedforward(Feedforward {
             defaults: vec![("attention_mask".into(), 1)],
             limits: vec![("tokens".into(), positions)],
+            ..Feedforward::default()
         }),
     })
 }

@@ -175,6 +175,7 @@ pub(super) fn from_config(
                 ("height".into(), MOST_PIXELS),
                 ("width".into(), MOST_PIXELS),
             ],
+            ..Feedforward::default()
         }),
     })
 }

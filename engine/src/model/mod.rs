@@ -33,8 +33,8 @@ pub use weights::Weights;
 use std::borrow::Cow;
 
 use crate::format::{Checkpoint, Metadata};
-use crate::graph::{Graph, GraphError};
-use crate::tensor::ElementType;
+use crate::graph::{Dim, Graph, GraphError};
+use crate::tensor::{ElementType, Tensor};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -136,16 +136,56 @@ pub enum TextHead {
     Masked,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Feedforward {
     /// Integer inputs that need not be given, and what they are filled with then; their shape follows from
     /// the other inputs.
     pub defaults: Vec<(Cow<'static, str>, i32)>,
     /// The most that a symbol of the graph may stand for.
     pub limits: Vec<(Cow<'static, str>, usize)>,
+    /// Symbols that numbers in inputs tell.
+    pub counts: Vec<Count>,
+    /// Symbols that are room for so many, told by those before them and by the inputs' shapes.
+    pub rooms: Vec<Room>,
+    /// Inputs whose numbers are put into the graph: it is for these alone.
+    pub assumed: Vec<(String, Tensor)>,
+}
+
+/// A symbol that stands for a number in an input, which is none below 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub symbol: String,
+    pub input: String,
+    /// The number's place among the input's elements.
+    pub at: usize,
+}
+
+/// Room for a number of elements that is another in each run, as a decoder's growing length: the symbol stands for the next
+/// power of two from [`Room::LEAST`] on, and for `most` where that is less. A run of more than `most` is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub symbol: String,
+    pub of: Dim,
+    pub most: usize,
+}
+
+impl Room {
+    pub const LEAST: usize = 32;
+
+    /// The room for `size` elements; `None` for more than there may be.
+    pub fn size(&self, size: usize) -> Option<usize> {
+        let room = size.checked_next_power_of_two()?.max(Room::LEAST);
+        (size <= self.most).then_some(room.min(self.most))
+    }
 }
 
 impl Feedforward {
+    /// The inputs whose numbers the graph goes by.
+    pub fn goes_by(&self) -> impl Iterator<Item = &str> {
+        let counts = self.counts.iter().map(|count| count.input.as_str());
+        counts.chain(self.assumed.iter().map(|(name, _)| name.as_str()))
+    }
+
     /// The most that the symbol `name` may stand for, if there is a limit.
     pub fn limit(&self, name: &str) -> Option<usize> {
         let found = self.limits.iter().find(|(symbol, _)| symbol == name);

@@ -151,7 +151,8 @@ impl EncoderRunner {
             inputs.push(("rows", &wanted));
             bindings.insert("rows".to_owned(), rows.len());
         }
-        let mut results = run_recovering(&mut self.session, &bindings, &inputs, &[output]).await?;
+        let mut results =
+            run_recovering(&mut self.session, 0, &bindings, &inputs, &[output]).await?;
         Ok(results.remove(0))
     }
 }
@@ -159,12 +160,13 @@ impl EncoderRunner {
 /// Runs a graph without states again if the device was lost under it.
 pub(super) async fn run_recovering(
     session: &mut Session,
+    part: usize,
     bindings: &Bindings,
     inputs: &[(&str, &Tensor)],
     outputs: &[&str],
 ) -> Result<Vec<Tensor>, SessionError> {
     loop {
-        match session.run(bindings, inputs, outputs).await {
+        match session.run_part(part, bindings, inputs, outputs).await {
             Err(SessionError::Backend(BackendError::DeviceLost(reason))) => {
                 session.recover(&reason).await?
             }

@@ -5,13 +5,25 @@ use super::forward::{ForwardError, Named, integers, shape_fault};
 use crate::graph::pass::prune_inputs;
 use crate::graph::{Bindings, Dim, Graph, Shape, Source};
 use crate::model::Feedforward;
-use crate::session::Session;
+use crate::session::{Session, SessionError, WeightSource};
 use crate::tensor::{DataType, Tensor};
 
 /// Runs a model of the kind [`ModelKind::Feedforward`](crate::model::ModelKind::Feedforward).
+///
+/// Where numbers in inputs decide shapes there may be several graphs of it, each a part of the session.
 pub struct FeedforwardRunner {
     session: Session,
+    graphs: Vec<OneGraph>,
+    clock: u64,
+}
+
+/// So many graphs of a model are kept; of those after the first, the least recently used goes.
+const MOST_GRAPHS: usize = 8;
+
+struct OneGraph {
+    part: usize,
     model: Feedforward,
+    last_used: u64,
 }
 
 /// An input as the graph wants it.
@@ -23,11 +35,41 @@ struct Wanted {
 
 impl FeedforwardRunner {
     pub fn new(session: Session, model: Feedforward) -> FeedforwardRunner {
-        FeedforwardRunner { session, model }
+        let first = OneGraph {
+            part: 0,
+            model,
+            last_used: 0,
+        };
+        FeedforwardRunner {
+            session,
+            graphs: vec![first],
+            clock: 0,
+        }
     }
 
     pub fn model(&self) -> &Feedforward {
-        &self.model
+        &self.graphs[0].model
+    }
+
+    /// Adds a graph for other numbers in inputs, over the same weights.
+    pub(super) async fn add(
+        &mut self,
+        (graph, model): (Graph, Feedforward),
+        source: &WeightSource,
+    ) -> Result<(), SessionError> {
+        let rest = 1..self.graphs.len();
+        if self.graphs.len() >= MOST_GRAPHS
+            && let Some(oldest) = rest.min_by_key(|&at| self.graphs[at].last_used)
+        {
+            self.session.drop_part(self.graphs.remove(oldest).part);
+        }
+        let part = self.session.add_part(graph, source).await?;
+        self.graphs.push(OneGraph {
+            part,
+            model,
+            last_used: self.clock,
+        });
+        Ok(())
     }
 
     pub fn session(&self) -> &Session {
@@ -47,7 +89,36 @@ impl FeedforwardRunner {
     /// An output the graph has not; an input that is missing, of the wrong kind of number, rank or size, or
     /// beyond the model's limits; and what a session can say.
     pub async fn run(&mut self, inputs: &Named, outputs: &[String]) -> Result<Named, ForwardError> {
-        let graph = self.session.graph();
+        self.clock += 1;
+        let mut at = 0;
+        loop {
+            match self.run_graph(at, inputs, outputs).await {
+                Err(ForwardError::OtherNumbers(_)) if at + 1 < self.graphs.len() => at += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn run_graph(
+        &mut self,
+        at: usize,
+        inputs: &Named,
+        outputs: &[String],
+    ) -> Result<Named, ForwardError> {
+        let clock = self.clock;
+        let OneGraph {
+            part,
+            model,
+            last_used,
+        } = &mut self.graphs[at];
+        for (name, assumed) in &model.assumed {
+            if inputs.get(name).is_some_and(|given| !same(given, assumed)) {
+                return Err(ForwardError::OtherNumbers(format!(
+                    "other numbers in {name}"
+                )));
+            }
+        }
+        let graph = self.session.part(*part)?;
         if let Some(unknown) = outputs
             .iter()
             .find(|name| !graph.outputs.iter().any(|(known, _)| known == *name))
@@ -59,16 +130,34 @@ impl FeedforwardRunner {
             some => some.to_vec(),
         };
         let wanted = wanted_inputs(graph, &names);
-        let (tensors, bindings) = bind(&self.model, &wanted, inputs)?;
+        let (tensors, mut bindings) = bind(model, &wanted, inputs)?;
+        if !model.counts.is_empty() {
+            count(model, inputs, &mut bindings)?;
+            // A number that decides no size is no other plan.
+            let symbols = graph.symbols();
+            bindings.retain(|symbol, _| symbols.contains(symbol));
+        }
         let given: Vec<(&str, &Tensor)> = wanted
             .iter()
             .zip(&tensors)
             .map(|(wanted, tensor)| (wanted.name.as_str(), tensor))
             .collect();
         let read: Vec<&str> = names.iter().map(String::as_str).collect();
-        let results = run_recovering(&mut self.session, &bindings, &given, &read).await?;
+        *last_used = clock;
+        let ran = run_recovering(&mut self.session, *part, &bindings, &given, &read).await;
+        let results = ran.map_err(|error| match error {
+            // Sizes that shapes do not fit, as where a slice ends behind its axis.
+            SessionError::Graph(error) if !model.counts.is_empty() => {
+                ForwardError::OtherNumbers(error.to_string())
+            }
+            error => error.into(),
+        })?;
         Ok(names.into_iter().zip(results).collect())
     }
+}
+
+fn same(a: &Tensor, b: &Tensor) -> bool {
+    a.shape() == b.shape() && a.to_f64_vec() == b.to_f64_vec()
 }
 
 /// The inputs that the outputs of these names need.
@@ -121,6 +210,31 @@ fn bind(
         })
         .collect();
     Ok((tensors?, bindings))
+}
+
+/// What the numbers in inputs say of the symbols that they tell, and the room for what is so many.
+fn count(model: &Feedforward, inputs: &Named, bindings: &mut Bindings) -> Result<(), ForwardError> {
+    for count in &model.counts {
+        let name = &count.input;
+        let given = inputs.get(name);
+        let tensor = given.ok_or_else(|| ForwardError::Missing(name.clone()))?;
+        let number = tensor.to_f64_vec().get(count.at).copied().unwrap_or(-1.0);
+        let size = number as usize;
+        if size as f64 != number {
+            let message = format!("input {name}: {number} is no size");
+            return Err(ForwardError::OtherNumbers(message));
+        }
+        bindings.insert(count.symbol.clone(), size);
+    }
+    for room in &model.rooms {
+        let size = room.of.bind(bindings).ok().and_then(|of| of.fixed());
+        let found = size.and_then(|size| room.size(size)).ok_or_else(|| {
+            let message = format!("{} with {bindings:?}: more than {}", room.of, room.most);
+            ForwardError::OtherNumbers(message)
+        });
+        bindings.insert(room.symbol.clone(), found?);
+    }
+    Ok(())
 }
 
 fn check_shape(
@@ -207,6 +321,7 @@ mod tests {
         let model = Feedforward {
             defaults: vec![("attention_mask".into(), 1)],
             limits: vec![("tokens".into(), 4)],
+            ..Feedforward::default()
         };
         (b.finish(), model)
     }

@@ -24,6 +24,9 @@ pub enum ForwardError {
     Input { name: String, message: String },
     #[error("the model has no output named {0}")]
     UnknownOutput(String),
+    /// No graph of the model is for the numbers in these inputs; [`Model::add`](super::Model::add) takes one that is.
+    #[error("{0}")]
+    OtherNumbers(String),
     #[error(transparent)]
     Decode(#[from] DecodeError),
     #[error(transparent)]
@@ -247,7 +250,7 @@ pub(super) async fn encoder(
         bindings.insert("rows".to_owned(), rows.elements());
         tensors.push(("rows", &rows));
     }
-    let results = run_recovering(runner.session_mut(), &bindings, &tensors, &wanted).await?;
+    let results = run_recovering(runner.session_mut(), 0, &bindings, &tensors, &wanted).await?;
     let mut named: Named = wanted.into_iter().map(str::to_owned).zip(results).collect();
     if by_rows && let Some(logits) = named.remove(LOGITS) {
         let shape = [batch, tokens, logits.shape()[1]];

@@ -10,14 +10,14 @@ use crate::format::{Checkpoint, TensorEntry};
 use crate::graph::Graph;
 use crate::graph::wire::{Reader, Wire, WireError, Writer, Wrong, wire_enum, wire_struct};
 use crate::model::{
-    BuiltModel, CausalLm, Encoder, EncoderDecoder, Feedforward, GRAPH, KNOWN, ModelKind, ONNX,
-    SourceKind, TextHead,
+    BuiltModel, CausalLm, Count, Encoder, EncoderDecoder, Feedforward, GRAPH, KNOWN, ModelKind,
+    ONNX, Room, SourceKind, TextHead,
 };
 use crate::session::WeightSource;
 use crate::source::{ByteSource, LocalFuture, SourceError};
 
 /// What the bytes begin with; the last one is the version.
-const MAGIC: [u8; 4] = *b"fbm\x01";
+const MAGIC: [u8; 4] = *b"fbm\x02";
 
 /// Why bytes are no opened model, or a model cannot be bytes.
 #[derive(Debug, thiserror::Error)]
@@ -302,7 +302,9 @@ wire_enum! { SourceKind {
 wire_struct! {
     CausalLm { vocabulary, context_length, layers, eos_ids }
     Encoder { hidden, max_tokens, head }
-    Feedforward { defaults, limits }
+    Feedforward { defaults, limits, counts, rooms, assumed }
+    Count { symbol, input, at }
+    Room { symbol, of, most }
     EncoderDecoder { encoder, decoder, source, start_id }
 }
 

@@ -170,6 +170,29 @@ impl Model {
         })
     }
 
+    /// Adds a graph of the same model for other numbers in its inputs ([`Feedforward::goes_by`](crate::model::Feedforward::goes_by)),
+    /// over the weights that there are.
+    ///
+    /// # Errors
+    /// A model of another kind; what a session says of its weights.
+    pub async fn add(&mut self, open: OpenModel) -> Result<(), TaskError> {
+        match (&mut self.runner, open.built.kind) {
+            (Runner::Feedforward(runner), ModelKind::Feedforward(model)) => {
+                let added = runner.add((open.built.graph, model), &open.source).await;
+                Ok(added.map_err(ForwardError::from)?)
+            }
+            _ => Err(self.wrong_kind("run for other numbers")),
+        }
+    }
+
+    /// The inputs whose numbers the graph of a model that runs once goes by.
+    pub fn goes_by(&self) -> Vec<&str> {
+        match &self.runner {
+            Runner::Feedforward(runner) => runner.model().goes_by().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What it was loaded from.
     pub fn files(&self) -> &ModelFiles {
         &self.files

@@ -38,6 +38,8 @@ mod serve;
 #[cfg(feature = "runners")]
 mod transcribe;
 #[cfg(feature = "runners")]
+mod turn;
+#[cfg(feature = "runners")]
 mod verify;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::launch::{self, LoadArgs, Loaded, Status};
 use super::transcribe::{self, Speech};
+use super::turn;
 use crate::job::{
     AnswerJob, EmbedJob, GenerateJob, InputFile, Instruct, Message, Prompt, RunError, Sampling,
 };
@@ -21,7 +22,7 @@ use crate::target::Target;
 ///
 /// A plain prompt is continued as it stands; --chat, or --task chat with one message as INPUT, goes through the model's chat template.
 /// --task says what else to do: embed (a text, picture or recording), classify (the same), detect (things in a picture), zero-shot (which of
-/// --labels fits a picture or recording), fill-mask (a text with a mask), transcribe (a recording), translate and summarize (a text).
+/// --labels fits a picture or recording), fill-mask (a text with a mask), transcribe (a recording), turn (a recording: whether the speaker has finished), translate and summarize (a text).
 ///
 /// With --json one object is printed: target, outcome (pass, error, unsupported, unavailable), adapter and more; and for
 /// generate, translate and summarize prompt_ids, ids, text, finish_reason, prefill_tokens_per_second,
@@ -98,6 +99,8 @@ enum Task {
     Transcribe,
     Translate,
     Summarize,
+    /// Whether a speaker has finished.
+    Turn,
 }
 
 impl Task {
@@ -114,6 +117,7 @@ impl Task {
             Task::Transcribe => "transcribe",
             Task::Translate => "translate",
             Task::Summarize => "summarize",
+            Task::Turn => "turn",
         }
     }
 
@@ -186,6 +190,7 @@ impl Run {
                             .transcribe(file, self.target, self.json, &mut loaded)
                             .await
                     }
+                    (None, Task::Turn) => self.turn(&mut loaded).await,
                     (None, _) => self.answer(&mut loaded).await,
                 };
                 let head = launch::head(self.target, &files.name, &loaded.info);
@@ -300,6 +305,14 @@ impl Run {
             "answer": answer.unwrap_or_default(),
             "elapsed_ms": result.elapsed_ms,
         }))
+    }
+
+    async fn turn(&self, loaded: &mut Loaded<'_>) -> Result<Value, RunError> {
+        let (_, files) = self.given(true)?;
+        match files.first() {
+            Some(file) => turn::turn(file, loaded.runner.as_mut()).await,
+            None => Err(RunError::error("input", "no recording")),
+        }
     }
 
     /// The input as a text or as a file.

@@ -9,7 +9,7 @@ use fewbit_onnx::interface;
 
 use super::cases::Case;
 use super::data::{DataSet, data_sets, tolerance};
-use super::run::{Failure, MOST_TIME, Verdict, of_import, wrong};
+use super::verdict::{Failure, MOST_TIME, Verdict, of_import, wrong};
 use crate::browser::{BrowserOptions, BrowserRunner, Pages};
 use crate::job::{OnnxJob, Outcome, RunError, TensorData};
 use crate::runner::Runner;

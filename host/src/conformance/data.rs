@@ -7,7 +7,7 @@ use fewbit_onnx::{Interface, tensor_file};
 
 use super::cases::Case;
 use super::compare::Tolerance;
-use super::run::{Failure, of_import, wrong};
+use super::verdict::{Failure, of_import, wrong};
 use crate::job::Outcome;
 
 /// One data set, in the order of the model's own lists.

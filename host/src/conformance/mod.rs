@@ -7,15 +7,20 @@ mod browser;
 mod cases;
 mod compare;
 mod data;
+#[cfg(feature = "native")]
 mod run;
 mod table;
+mod verdict;
+#[cfg(feature = "native")]
 pub mod webnn;
 
 #[cfg(feature = "webdriver")]
 pub use browser::BrowserCases;
 pub use cases::{Case, CaseError, Cases};
-pub use run::{Verdict, run};
+#[cfg(feature = "native")]
+pub use run::run;
 pub use table::Table;
+pub use verdict::Verdict;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "native"))]
 mod tests;

@@ -3,40 +3,24 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::time::Duration;
 
-use fewbit_engine::backend::{BackendError, NumericPolicy};
+use fewbit_engine::backend::NumericPolicy;
 use fewbit_engine::graph::pass::prune;
 use fewbit_engine::graph::{Bindings, Graph};
-use fewbit_engine::session::SessionError;
 use fewbit_engine::source::{ByteSource, MemorySource};
 use fewbit_engine::task::checkpoint::ModelFiles;
 use fewbit_engine::tensor::Tensor;
-use fewbit_onnx::{ImportError, OnnxFile, OnnxSession, RunError, interface};
+use fewbit_onnx::{OnnxFile, OnnxSession, RunError, interface};
 
 use fewbit_native_backends::NativeTarget;
 
 use super::cases::Case;
 use super::data::{DataSet, data_sets, tolerance};
+use super::verdict::{Failure, MOST_TIME, Verdict, of_import, of_session, wrong};
 use crate::job::Outcome;
-
-/// A case may take so long; what takes longer is left behind.
-pub(super) const MOST_TIME: Duration = Duration::from_secs(60);
 
 /// All values of a case's graph together have at most so many bytes.
 const MOST_BYTES: usize = 512 << 20;
-
-/// How a case ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    pub outcome: Outcome,
-    /// Why, where it did not pass.
-    pub reason: Option<String>,
-    /// The operators in the case's model.
-    pub operators: Vec<String>,
-    /// Nodes that were left for the target; 0 where all was computed while the model was read.
-    pub nodes: Option<usize>,
-}
 
 /// Runs a case on a target and compares every output with the expected one.
 pub fn run(case: Case, target: NativeTarget) -> Verdict {
@@ -64,9 +48,6 @@ pub fn run(case: Case, target: NativeTarget) -> Verdict {
     verdict(operators, result)
 }
 
-/// How a case failed, and why.
-pub(super) type Failure = (Outcome, String);
-
 fn verdict(operators: Vec<String>, result: Result<usize, Failure>) -> Verdict {
     let (outcome, reason, nodes) = match result {
         Ok(nodes) => (Outcome::Pass, None, Some(nodes)),
@@ -80,32 +61,11 @@ fn verdict(operators: Vec<String>, result: Result<usize, Failure>) -> Verdict {
     }
 }
 
-pub(super) fn of_import(error: &ImportError) -> Failure {
-    let outcome = match error.is_unsupported() {
-        true => Outcome::Unsupported,
-        false => Outcome::Error,
-    };
-    (outcome, error.to_string())
-}
-
-pub(super) fn of_session(error: &SessionError) -> Failure {
-    let outcome = match error {
-        SessionError::Backend(BackendError::Unsupported { .. }) => Outcome::Unsupported,
-        SessionError::Backend(BackendError::Unavailable(_)) => Outcome::Unavailable,
-        _ => Outcome::Error,
-    };
-    (outcome, error.to_string())
-}
-
 fn of_run(error: &RunError) -> Failure {
     match error {
         RunError::Import(error) => of_import(error),
         RunError::Session(error) => of_session(error),
     }
-}
-
-pub(super) fn wrong(message: impl ToString) -> Failure {
-    (Outcome::Error, message.to_string())
 }
 
 /// How many nodes ran, where every output is the expected one. All data sets run in one session.

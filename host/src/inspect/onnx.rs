@@ -42,7 +42,7 @@ pub(super) fn look(
         let detail = format!("{name}: {inputs} inputs, {outputs} outputs");
         report.check("format", Verdict::Holds, detail);
         match imported(&opened) {
-            Ok(Imported { graph, source }) => {
+            Ok(Imported { graph, source, .. }) => {
                 finite(report, std::slice::from_ref(&source), &|_| true, on);
                 let sizes = sizes_that_fit(&graph);
                 let parts = [(&graph, sizes)];

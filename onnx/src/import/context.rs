@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use fewbit_engine::backend::cpu::reference;
 use fewbit_engine::graph::{Dim, GraphBuilder, GraphError, Op, ValueId, fixed_shape};
+use fewbit_engine::model::Count;
 use fewbit_engine::tensor::{DataType, Tensor};
 
 use super::blocks::Quantization;
@@ -53,6 +54,10 @@ pub(crate) struct Context {
     /// Values that are expressions over sizes.
     pub(super) followed: BTreeMap<ValueId, Expressions>,
     pub(crate) inputs: BTreeMap<ValueId, String>,
+    /// The symbols that numbers in inputs tell.
+    pub(super) told: Vec<Count>,
+    /// How far such numbers reach into axes, and how long those are.
+    pub(super) reaches: Vec<(Dim, usize)>,
     /// The initializers that are weights, by name.
     pub(super) weights: BTreeMap<ValueId, String>,
     /// Where each weight's bytes are.

@@ -178,6 +178,9 @@ impl<'a> Importer<'a> {
             let made = self.context.op(cast, &[value], DataType::Bool);
             value = made.map_err(|e| self.refused_value(name, &e))?;
         }
+        if self.options.counted.contains(name) {
+            self.context.follow_numbers(name, value);
+        }
         let learned = self.context.learn_filling(name, value);
         learned.map_err(|e| self.refused_value(name, &e))?;
         Ok(value)
@@ -191,6 +194,16 @@ impl<'a> Importer<'a> {
         data_type: DataType,
         shape: &[Dim],
     ) -> Result<Value, ImportError> {
+        let widened = match (tensor.data_type(), data_type) {
+            // As narrow as an opened model's own inputs are.
+            (DataType::I32, DataType::I64) => {
+                let numbers = tensor.to_f64_vec().into_iter().map(|x| x as i64);
+                let wide = Tensor::from_i64(tensor.shape(), &numbers.collect::<Vec<_>>());
+                Some(wide.map_err(|e| self.value_fault(name, e.to_string()))?)
+            }
+            _ => None,
+        };
+        let tensor = widened.as_ref().unwrap_or(tensor);
         let sizes = tensor.shape().iter().zip(shape);
         let fits = tensor.shape().len() == shape.len()
             && sizes

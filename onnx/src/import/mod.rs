@@ -10,6 +10,7 @@ mod blocks;
 pub(crate) mod bytes;
 mod context;
 mod control;
+mod counted;
 mod decoder;
 mod error;
 mod filling;
@@ -24,6 +25,7 @@ mod operators;
 mod part;
 mod place;
 mod refused;
+mod room;
 mod sizes;
 mod symbolic;
 mod table;
@@ -41,12 +43,13 @@ pub(crate) use part::Part;
 pub use table::imported_operators;
 pub use tensor::{TensorFault, read_tensor};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use fewbit_engine::graph::{Bindings, Graph};
+use fewbit_engine::model::{Count, Room};
 use fewbit_engine::session::WeightSource;
 use fewbit_engine::source::{MemorySource, SourceError};
 use fewbit_engine::task::checkpoint::ModelFiles;
@@ -64,6 +67,8 @@ pub struct ImportOptions {
     pub names: BTreeMap<String, String>,
     /// Inputs that become constants of the graph, because their numbers decide a shape.
     pub values: BTreeMap<String, Tensor>,
+    /// Inputs of few integers whose numbers decide sizes, and become symbols of the graph.
+    pub counted: BTreeSet<String>,
     /// Where runs are larger than their tokens.
     pub filling: Vec<Filling>,
 }
@@ -72,6 +77,12 @@ pub struct ImportOptions {
 pub struct Imported {
     pub graph: Graph,
     pub source: WeightSource,
+    /// The symbols of the graph that numbers in inputs tell.
+    pub counts: Vec<Count>,
+    /// The symbols that are room for sizes that those decide.
+    pub rooms: Vec<Room>,
+    /// The inputs whose numbers were put into the graph.
+    pub assumed: Vec<(String, Tensor)>,
 }
 
 impl fmt::Debug for Imported {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use fewbit_engine::format::{Checkpoint, TensorEntry};
-use fewbit_engine::graph::{Bindings, Graph, pass};
+use fewbit_engine::graph::{Bindings, Graph, GraphError, pass};
+use fewbit_engine::model::Room;
 use fewbit_engine::session::WeightSource;
 use fewbit_engine::source::{ByteSource, SourceError};
 use fewbit_engine::task::checkpoint::ModelFiles;
@@ -16,6 +17,7 @@ use super::error::Refusal;
 use super::importer::Importer;
 use super::operator_set::{Versions, entries, versions};
 use super::place::{Files, TensorSource, is_outside};
+use super::room::with_room;
 use super::table::Entry;
 use super::walk::read_model;
 use super::{ImportError, ImportOptions, Imported, Interface, symbol_of};
@@ -216,6 +218,10 @@ impl OnnxFile {
     }
 
     fn try_import(&self, options: &ImportOptions) -> Result<Attempt, ImportError> {
+        let wrong = |e: GraphError| ImportError::File {
+            file: self.name().to_owned(),
+            reason: e.to_string(),
+        };
         let mut importer = Importer::new(
             self.name(),
             options,
@@ -228,16 +234,33 @@ impl OnnxFile {
             Err(Stop::Weight(name)) => return Ok(Attempt::Weight(name)),
             Err(Stop::Error(error)) => return Err(*error),
         }
-        let mut stored = std::mem::take(&mut importer.context.stored);
-        let graph = pass::prune(&importer.context.builder.finish());
+        let context = &mut importer.context;
+        let mut stored = std::mem::take(&mut context.stored);
+        let counts = std::mem::take(&mut context.told);
+        let mut rooms: Vec<Room> = std::mem::take(&mut context.reaches)
+            .into_iter()
+            .map(|(of, most)| Room {
+                symbol: String::new(),
+                of,
+                most,
+            })
+            .collect();
+        let mut graph = pass::prune(&importer.context.builder.finish());
+        if let Some((roomy, made)) = with_room(&graph, &counts).map_err(wrong)? {
+            graph = roomy;
+            rooms.extend(made);
+        }
         let graph = rewrite_quantized(&graph, &mut stored);
         let graph = graph.and_then(|graph| rewrite(&graph));
-        let graph = graph.map_err(|e| ImportError::File {
-            file: self.name().to_owned(),
-            reason: e.to_string(),
-        })?;
+        let graph = graph.map_err(wrong)?;
         let source = self.source(&graph, stored);
-        Ok(Attempt::Done(Box::new(Imported { graph, source })))
+        Ok(Attempt::Done(Box::new(Imported {
+            graph,
+            source,
+            counts,
+            rooms,
+            assumed: self.assumed(options),
+        })))
     }
 
     /// The weights that the graph names.

@@ -46,6 +46,7 @@ pub(super) async fn open(
     let Imported {
         graph,
         source: mut files,
+        ..
     } = import(
         decoder,
         filled(vec![

@@ -6,6 +6,7 @@ mod control;
 mod decoders;
 mod encoder_decoders;
 mod files;
+mod growing;
 mod hostile;
 mod microsoft;
 mod operators;

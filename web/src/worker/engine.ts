@@ -41,6 +41,8 @@ interface Loaded {
   readonly runtime: Runtime;
   readonly model: RuntimeModel;
   readonly media: Media;
+  /** Of an ONNX file: a graph for these numbers in its inputs. */
+  readonly graphFor: ((values: readonly NamedTensor[], signal: AbortSignal) => Promise<Uint8Array>) | null;
 }
 
 /** The handlers of one worker, which holds one model. */
@@ -101,11 +103,12 @@ export function createHandlers(): Omit<Handlers, "openGraphs" | "buildGraph" | "
         return !context.signal.aborted;
       };
       const handed = files.sources.find(({ name }) => HANDED_OVER.test(name));
-      const opened = handed
-        ? await handed.read(0, handed.size)
-        : isOnnx(files.sources, options.onnx)
-          ? await openOnnx(files.sources, options.onnx, options.assetsUrl, context.signal)
-          : undefined;
+      const graphFor =
+        !handed && isOnnx(files.sources, options.onnx)
+          ? (values: readonly NamedTensor[], signal: AbortSignal) =>
+              openOnnx(files.sources, options.onnx, values, options.assetsUrl, signal)
+          : null;
+      const opened = handed ? await handed.read(0, handed.size) : await graphFor?.([], context.signal);
       const model = await telling(runtime, () => runtime.loadModel(files.sources, request, { upload }, opened));
       throwIfAborted(context.signal);
       const built = performance.now();
@@ -116,7 +119,7 @@ export function createHandlers(): Omit<Handlers, "openGraphs" | "buildGraph" | "
         context.emit({ phase: "compile", loaded: 3, total: 3 });
         throwIfAborted(context.signal);
       }
-      loaded = { runtime, model, media: new Media(files.sources, options.assetsUrl) };
+      loaded = { runtime, model, media: new Media(files.sources, options.assetsUrl), graphFor };
       const end = performance.now();
       const { threads: got, device, ...facts } = JSON.parse(model.info()) as RuntimeInfo;
       return {
@@ -152,8 +155,16 @@ export function createHandlers(): Omit<Handlers, "openGraphs" | "buildGraph" | "
       inTurn(signal, async ({ model }) => JSON.parse(await model.score(JSON.stringify(input), pauseFor(signal))) as Score),
 
     forward: ({ tensors, outputs: wanted }, { signal }) =>
-      inTurn(signal, async ({ model }) => {
-        const outputs = await model.forward(named(tensors), wanted, pauseFor(signal));
+      inTurn(signal, async ({ model, graphFor }) => {
+        const inputs = named(tensors);
+        const run = (): Promise<NamedTensor[]> => model.forward(inputs, wanted, pauseFor(signal));
+        const outputs = await run().catch(async (error: unknown) => {
+          if (!(error instanceof Error && "code" in error && error.code === "other_numbers")) throw error;
+          if (graphFor === null) throw new FewbitError("bad_argument", error.message, { cause: error });
+          const names = model.goesBy();
+          await model.addGraph(await graphFor(inputs.filter(({ name }) => names.includes(name)), signal));
+          return run();
+        });
         return Object.fromEntries(outputs.map(({ name, ...tensor }): [string, TensorData] => [name, tensor]));
       }),
 

@@ -27,10 +27,11 @@ export function isOnnx(files: readonly FileSource[], options: PlainOnnxOptions |
   return some(ONNX) && (options !== null || !some(OTHERS));
 }
 
-/** The model in the ONNX files, as bytes for `Runtime.loadModel`. */
+/** The model in the ONNX files, as bytes for `Runtime.loadModel`; for `numbers` in its inputs, where these decide shapes. */
 export async function openOnnx(
   files: readonly FileSource[],
   options: PlainOnnxOptions | null,
+  numbers: readonly NamedTensor[],
   assetsUrl: string | null,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
@@ -40,7 +41,8 @@ export async function openOnnx(
   }
   // The one that is wanted, without its siblings of other precisions.
   const taken = files.filter(({ name }) => wanted === null || !ONNX.test(name) || name === wanted);
-  const values = Object.entries(options?.values ?? {}).map(([name, tensor]) => ({ name, ...tensor }));
+  const given = Object.entries(options?.values ?? {}).map(([name, tensor]) => ({ name, ...tensor }));
+  const values = [...given.filter(({ name }) => !numbers.some((other) => other.name === name)), ...numbers];
   const glue = await loadGlue(assetsUrl, signal);
   try {
     return await glue.openModel(taken, options?.sizes ?? {}, values, options?.asItIs ?? false);

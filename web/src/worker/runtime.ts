@@ -38,6 +38,10 @@ export interface RuntimeModel {
   embedTensors(tensors: readonly NamedTensor[]): Promise<Float32Array[]>;
   /** All outputs if none is named. */
   forward(tensors: readonly NamedTensor[], outputs: readonly string[], pause: () => Promise<void>): Promise<NamedTensor[]>;
+  /** The inputs whose numbers decide shapes. */
+  goesBy(): string[];
+  /** A graph for other numbers in them, as bytes like those that `Runtime.loadModel` takes. */
+  addGraph(opened: Uint8Array): Promise<void>;
   tokenize(request: string): Uint32Array;
   /** Mel bands and frames of what it reads; empty for a model of another kind. For transcription, as the next four. */
   featureShape(): Uint32Array;

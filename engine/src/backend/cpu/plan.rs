@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::backend::{BackendError, StateId, WeightId};
 use crate::graph::memory::MemoryPlan;
-use crate::graph::{Graph, Op, Source, ValueId};
+use crate::graph::op::ReduceKind;
+use crate::graph::{Dim, Graph, Node, Op, Source, ValueId};
 use crate::tensor::{ElementType, Tensor};
 
 use super::arena::{Address, Arena, Place};
@@ -45,6 +46,7 @@ impl Plan {
                 shape,
             })
         };
+        let precise = measures_ranges(graph);
         let mut steps = Vec::with_capacity(graph.nodes.len());
         for node in &graph.nodes {
             if matches!(node.op, Op::Reshape { .. }) {
@@ -52,7 +54,12 @@ impl Plan {
             }
             let inputs: Result<Vec<Place>, BackendError> =
                 node.inputs.iter().map(|&id| place(id)).collect();
-            steps.push(Step::new(&node.op, inputs?, place(node.outputs[0])?)?);
+            steps.push(Step::new(
+                &node.op,
+                inputs?,
+                place(node.outputs[0])?,
+                precise,
+            )?);
         }
         let mut inputs = Vec::with_capacity(graph.inputs.len());
         for &id in &graph.inputs {
@@ -130,6 +137,21 @@ impl Plan {
             })
             .collect()
     }
+}
+
+/// Whether a graph quantizes values by the range that they have in a run, and multiplies the integers.
+///
+/// A value that is on the verge of two integers is then rounded to the other one for the least of errors, and with it changes
+/// what follows. So that all devices decide alike, what is summed before is as exact as it can be.
+fn measures_ranges(graph: &Graph) -> bool {
+    let multiplies = |op: &Op| matches!(op, Op::BlockMatmul { exact: true, .. });
+    let measures = |node: &Node| {
+        let is_range = matches!(&node.op, Op::Reduce(reduce) if reduce.kind == ReduceKind::Max);
+        let value = graph.value(node.outputs[0]);
+        is_range && value.element == ElementType::F32 && value.shape.iter().all(Dim::is_one)
+    };
+    let mut nodes = graph.nodes.iter();
+    nodes.clone().any(|node| multiplies(&node.op)) && nodes.any(measures)
 }
 
 fn external(

@@ -60,8 +60,25 @@ enum Kernel {
 }
 
 impl Step {
-    pub(super) fn new(op: &Op, inputs: Vec<Place>, output: Place) -> Result<Step, BackendError> {
-        let kernel = choose(op, &inputs, &output);
+    /// `precise`: sums along axes are made in f64 and rounded once, whatever it costs.
+    pub(super) fn new(
+        op: &Op,
+        inputs: Vec<Place>,
+        output: Place,
+        precise: bool,
+    ) -> Result<Step, BackendError> {
+        let sums = matches!(
+            op,
+            Op::RmsNormalization { .. }
+                | Op::LayerNormalization(_)
+                | Op::Softmax { .. }
+                | Op::Attention(_)
+                | Op::Matmul
+        );
+        let kernel = match precise && sums {
+            true => Kernel::Reference(op.clone()),
+            false => choose(op, &inputs, &output),
+        };
         Ok(Step {
             kernel,
             inputs,

@@ -10,7 +10,7 @@ use super::cases::{Case, Family};
 use super::graph::{Prepared, merged, numbered};
 use super::run::{compare, prepare_all, verdict};
 use crate::browser::{BrowserOptions, BrowserRunner, Pages};
-use crate::conformance::run::{Failure, MOST_TIME, Verdict, wrong};
+use crate::conformance::verdict::{Failure, MOST_TIME, Verdict, wrong};
 use crate::job::{GraphJob, GraphRun, RunError, TensorData};
 use crate::runner::Runner;
 use crate::target::{Browser, BrowserBackend};

@@ -11,7 +11,7 @@ use half::f16;
 use serde_json::Value as Json;
 
 use super::cases::{Case, Data};
-use crate::conformance::run::{Failure, wrong};
+use crate::conformance::verdict::{Failure, wrong};
 use crate::job::Outcome;
 
 /// Bytes of a constant that a graph carries; a larger one is given as an input.

@@ -9,7 +9,7 @@ use super::cases::{Case, Family, Names};
 use super::graph::tensor;
 use super::run::verdict;
 use crate::browser::{BrowserOptions, BrowserRunner, Pages};
-use crate::conformance::run::{Failure, MOST_TIME, Verdict, wrong};
+use crate::conformance::verdict::{Failure, MOST_TIME, Verdict, wrong};
 use crate::job::{MlCall, MlCase, MlInput, NavigatorMlJob, Outcome, TensorData};
 use crate::runner::Runner;
 use crate::target::{Browser, BrowserBackend};

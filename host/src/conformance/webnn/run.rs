@@ -14,7 +14,7 @@ use fewbit_webnn::pairs;
 
 use super::cases::{Case, Family};
 use super::graph::{Prepared, merged, numbered, prepare};
-use crate::conformance::run::{Failure, MOST_TIME, Verdict, of_session, wrong};
+use crate::conformance::verdict::{Failure, MOST_TIME, Verdict, of_session, wrong};
 use crate::job::Outcome;
 
 /// Runs a family's cases, in order, and compares their outputs. A case that panics or hangs takes the others of its

@@ -5,15 +5,20 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fewbit_engine::backend::cpu::reference::{View, evaluate_graph};
-use fewbit_engine::graph::op::{Attention, Slice};
+use fewbit_engine::graph::op::{Attention, Binary, Compare, Slice};
 use fewbit_engine::graph::pass::{Rewriter, prune};
 use fewbit_engine::graph::{
-    Bindings, Dim, Graph, GraphError, Node, NodeId, Op, Source, Value, ValueId,
+    Bindings, Dim, Graph, GraphBuilder, GraphError, Node, NodeId, Op, Source, Value, ValueId,
 };
 use fewbit_engine::tensor::Tensor;
 
+use crate::counting::{counted, integers};
+
 /// Tokens of a run, and tokens with those before them.
 const PROBES: [[usize; 2]; 5] = [[1, 1], [1, 6], [3, 3], [3, 7], [4, 9]];
+
+/// So many tokens tell of a window.
+const FAR: usize = 1 << 17;
 
 /// What a mask is computed by takes at most so many bytes.
 const MOST_BYTES: usize = 16 << 20;
@@ -44,41 +49,74 @@ pub(super) fn by_position(
 ) -> Result<Graph, Refused> {
     let told = |e: GraphError| e.to_string();
     let mut rewriter = Rewriter::new(graph).map_err(told)?;
-    let mut known: BTreeMap<ValueId, bool> = BTreeMap::new();
+    let mut known: BTreeMap<ValueId, Option<Order>> = BTreeMap::new();
+    let mut windows = BTreeMap::new();
     for node in &graph.nodes {
         let (Some(position), Op::Attention(attention)) = (position(graph, node), &node.op) else {
             rewriter.copy(node).map_err(told)?;
             continue;
         };
-        let mut inputs = node.inputs[..3].to_vec();
+        let mut inputs = rewriter.get_all(&node.inputs[..3]).map_err(told)?;
+        let position = rewriter.get(position).map_err(told)?;
         inputs.push(position);
+        let mut order = Order::default();
         if attention.bias {
             let bias = node.inputs[3];
-            let is_order = match known.get(&bias) {
-                Some(&is_order) => is_order,
+            let found = match known.get(&bias) {
+                Some(&found) => found,
                 None => {
                     if let Some(name) = unknown_weight(graph, bias, weights) {
                         return Err(Refused::Weight(name));
                     }
-                    is_order(graph, bias, weights).map_err(|e| format!("a mask: {e}"))?
+                    order_of(graph, bias, weights).map_err(|e| format!("a mask: {e}"))?
                 }
             };
-            known.insert(bias, is_order);
-            if !is_order {
-                let reason = "a mask that tells more than the order of the tokens";
-                return Err(Refused::Told(reason.to_owned()));
-            }
+            known.insert(bias, found);
+            order = found.ok_or_else(|| {
+                Refused::Told("a mask that tells more than the order of the tokens".to_owned())
+            })?;
+        }
+        if let Some(window) = order.window {
+            let key = (position, window);
+            let bias = match windows.get(&key) {
+                Some(&bias) => bias,
+                None => outside(rewriter.builder(), position, window).map_err(told)?,
+            };
+            windows.insert(key, bias);
+            inputs.push(bias);
         }
         let causal = Op::Attention(Attention {
             scale: attention.scale,
             causal: true,
-            bias: false,
+            bias: order.window.is_some(),
         });
-        let inputs = rewriter.get_all(&inputs).map_err(told)?;
         let y = rewriter.builder().op(causal, &inputs).map_err(told)?;
         rewriter.replace(node.outputs[0], y);
     }
     Ok(prune(&rewriter.finish().map_err(told)?))
+}
+
+/// Which tokens a mask lets each one see: itself and those before it, of these the last `window` with itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Order {
+    window: Option<usize>,
+}
+
+/// A bias `[batch, 1, tokens, capacity]` that hides all but the last `window` keys up to each token's own.
+fn outside(b: &mut GraphBuilder, position: ValueId, window: usize) -> Result<ValueId, GraphError> {
+    let one = || Dim::from(1);
+    let [batch, tokens, keys] = ["batch", "tokens", "capacity"].map(Dim::symbol);
+    let start = b.reshape(position, vec![batch, one(), one(), one()])?;
+    let token = counted(b, tokens.clone())?;
+    let token = b.reshape(token, vec![one(), one(), tokens, one()])?;
+    let token = b.add_values(start, token)?;
+    let window = integers(b, &[1], &[i32::try_from(window).unwrap_or(i32::MAX)])?;
+    let last_hidden = b.op(Op::Binary(Binary::Sub), &[token, window])?;
+    let key = counted(b, keys.clone())?;
+    let key = b.reshape(key, vec![one(), one(), one(), keys])?;
+    let hidden = b.compare(Compare::LesserOrEqual, key, last_hidden)?;
+    let (never, always) = (b.number(f32::MIN)?, b.number(0.0)?);
+    b.op(Op::Where, &[hidden, never, always])
 }
 
 /// The position of the cache that an attention reads without going by it.
@@ -90,33 +128,52 @@ fn position(graph: &Graph, node: &Node) -> Option<ValueId> {
     (cache.op == Op::KvAppend).then(|| cache.inputs[2])
 }
 
-/// Whether a bias hides the keys after each token and nothing else: as it is computed for some sizes. A decoder that was
-/// exported for one token at a time has no mask for more of them, and is asked for one token alone.
-fn is_order(
+/// What order a bias tells, if it tells nothing else: as it is computed for some sizes. A decoder that was exported for one
+/// token at a time has no mask for more of them, and is asked for one token alone.
+fn order_of(
     graph: &Graph,
     bias: ValueId,
     weights: &BTreeMap<String, Rc<Tensor>>,
-) -> Result<bool, GraphError> {
+) -> Result<Option<Order>, GraphError> {
     let Some(alone) = alone(graph, bias).filter(|alone| has_no_more(alone, weights)) else {
-        return Ok(false);
+        return Ok(None);
     };
-    for [tokens, all] in PROBES {
+    let mut order = Order::default();
+    let mut probes = PROBES.to_vec();
+    // A table of what each token sees ends somewhere.
+    let mut far = FAR;
+    while far > PROBES[4][1] {
+        if let Ok(Some(values)) = computed(&alone, [1, far], weights) {
+            let seen = values.iter().rev().take_while(|&&value| value == 0.0);
+            order.window = Some(seen.count()).filter(|&seen| seen < far);
+            break;
+        }
+        far /= 2;
+    }
+    if let Some(window) = order.window {
+        let beyond = window.saturating_add(4);
+        probes.push([1, far]);
+        probes.extend((beyond <= far).then_some([3, beyond]));
+    }
+    for [tokens, all] in probes {
         let Some(values) = computed(&alone, [tokens, all], weights)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let none = values.iter().all(|&value| value == 0.0);
-        let order = values.iter().enumerate().all(|(at, &value)| {
+        let told = values.iter().enumerate().all(|(at, &value)| {
             let (token, key) = (at / all % tokens, at % all);
-            match key <= all - tokens + token {
+            let own = all - tokens + token;
+            let near = order.window.is_none_or(|window| key + window > own);
+            match key <= own && near {
                 true => value == 0.0,
                 false => value <= HIDDEN,
             }
         });
-        if !order && !none {
-            return Ok(false);
+        if !told && (!none || order.window.is_some()) {
+            return Ok(None);
         }
     }
-    Ok(true)
+    Ok(Some(order))
 }
 
 /// The bias of one row and head, `[tokens, all]`; `None` if it is of no such shape or not computed of sizes and positions.
@@ -227,6 +284,7 @@ fn alone(graph: &Graph, root: ValueId) -> Option<Graph> {
 }
 
 /// That nothing but caches and attention over them goes by the capacity: what else does would take it for the number of tokens.
+/// Masks may have an axis of it, whose elements are computed each by its place.
 ///
 /// # Errors
 /// In words, the operator that does.
@@ -235,17 +293,30 @@ pub(super) fn check(graph: &Graph) -> Result<(), String> {
         let mut symbols = dims.iter().flat_map(Dim::symbols);
         symbols.any(|symbol| symbol == "capacity")
     };
+    let whole = Dim::symbol("capacity");
     for node in &graph.nodes {
-        let inputs: Vec<ValueId> = match &node.op {
+        let inputs: &[ValueId] = match &node.op {
             Op::KvAppend => continue,
-            // Queries and biases; keys and values are a cache's.
-            Op::Attention(attention) if attention.causal => {
-                [&node.inputs[..1], &node.inputs[4..]].concat()
+            // Keys and values are a cache's, and biases are masks.
+            Op::Attention(attention) if attention.causal => &node.inputs[..1],
+            Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Logical(_)
+            | Op::Clamp { .. }
+            | Op::Where
+            | Op::Cast { .. }
+            | Op::Expand { .. }
+                if is_by_place(graph, node, &whole) =>
+            {
+                continue;
             }
+            Op::Reshape { shape } if keeps_last(graph, node, shape, &whole) => continue,
+            Op::CumulativeSum(sum) if !sum.reversed && is_by_place(graph, node, &whole) => continue,
             Op::Slice(Slice { starts, sizes, .. }) if of_capacity(starts) || of_capacity(sizes) => {
                 return Err(named(node));
             }
-            _ => node.inputs.clone(),
+            _ => &node.inputs,
         };
         let mut all = inputs.iter().chain(&node.outputs);
         if all.any(|id| of_capacity(&graph.value(*id).shape)) {
@@ -253,6 +324,24 @@ pub(super) fn check(graph: &Graph) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether the capacity is nothing but an axis of what a node takes and makes.
+fn is_by_place(graph: &Graph, node: &Node, whole: &Dim) -> bool {
+    let mut all = node.inputs.iter().chain(&node.outputs);
+    all.all(|&id| {
+        let mut dims = graph.value(id).shape.iter();
+        dims.all(|dim| dim == whole || dim.symbols().all(|symbol| symbol != "capacity"))
+    })
+}
+
+/// Whether a reshape moves no element of an axis of the capacity, as it only puts axes of 1 around it.
+fn keeps_last(graph: &Graph, node: &Node, to: &[Dim], whole: &Dim) -> bool {
+    let rest = |shape: &[Dim]| -> Vec<Dim> {
+        let dims = shape.iter().filter(|dim| !dim.is_one());
+        dims.cloned().collect()
+    };
+    is_by_place(graph, node, whole) && rest(&graph.value(node.inputs[0]).shape) == rest(to)
 }
 
 fn named(node: &Node) -> String {

@@ -109,7 +109,13 @@ impl OnnxFile {
         let source = self.source(&graph, stored);
         Ok(ImportedDecoder {
             model: model.map_err(not_imported)?,
-            imported: Imported { graph, source },
+            imported: Imported {
+                graph,
+                source,
+                counts: Vec::new(),
+                rooms: Vec::new(),
+                assumed: Vec::new(),
+            },
         })
     }
 }

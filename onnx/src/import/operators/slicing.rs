@@ -60,7 +60,17 @@ fn slice(cx: &mut Context, node: &Node<'_>) -> Outputs {
             }
             let first = bound(cx, whole, &starts[i])?;
             let last = bound(cx, whole, &ends[i])?;
-            y = cx.slice_dims(y, axis, first.clone(), last - first)?;
+            let size = last - first.clone();
+            let told = match node.optional(1) {
+                Some(from) if first == starts[i] => {
+                    cx.slice_from(y, axis, (from, i), (&first, &size))?
+                }
+                _ => None,
+            };
+            y = match told {
+                Some(part) => part,
+                None => cx.slice_dims(y, axis, first, size)?,
+            };
             continue;
         };
         let (first, count) = places(size, start, end, steps[i])?;

@@ -62,7 +62,7 @@ pub(super) async fn open(
         reason,
     };
     let options = decoder_options(&file, options, &made).map_err(fault)?;
-    let Imported { graph, source } = file.import(&options).await?;
+    let Imported { graph, source, .. } = file.import(&options).await?;
     let done = in_place::in_place(&graph).map_err(fault)?;
     let graph = match done.all_rows {
         true => wanted_rows(&done.graph)?,

@@ -54,7 +54,7 @@ pub(super) async fn encoder(
     let file = OnnxFile::open(files, names.encoder).await?;
     let input = Input::of(&file, config).map_err(fault)?;
     let options_of_encoder = input.options(&file, options);
-    let Imported { graph, source } = file.import(&options_of_encoder).await?;
+    let Imported { graph, source, .. } = file.import(&options_of_encoder).await?;
     let graph = renamed(graph, "encoder");
     let mut copy = Copy::new(&graph);
     let mask = input.declare(&mut copy)?;
@@ -76,7 +76,7 @@ pub(super) async fn encoder(
         let file = OnnxFile::open_part(files, name, Part::Source).await?;
         let mut options = of_hidden(&file, options, b.shape(hidden));
         options.filling = options_of_encoder.filling.clone();
-        let Imported { graph, source } = file.import(&options).await?;
+        let Imported { graph, source, .. } = file.import(&options).await?;
         let graph = renamed(graph, "source");
         weights.push(("source", source));
         let mut copy = Copy::onto(b, &graph);
