@@ -28,6 +28,8 @@ mod progress;
 mod query;
 #[cfg(feature = "runners")]
 mod run;
+#[cfg(feature = "native")]
+mod runner;
 #[cfg(feature = "runners")]
 mod score;
 mod serve;
@@ -69,6 +71,9 @@ enum Command {
     Conformance(conformance::Conformance),
     #[cfg(feature = "results")]
     Query(query::Query),
+    #[cfg(feature = "native")]
+    #[command(name = "__runner", hide = true)]
+    Runner(runner::RunnerArgs),
     /// Find out which browsers, drivers, adapters and features this machine has, by starting each.
     #[cfg(feature = "webdriver")]
     Doctor(doctor::DoctorArgs),
@@ -98,6 +103,8 @@ pub fn main() -> ExitCode {
         Command::Conformance(command) => on_runtime(command.run()),
         #[cfg(feature = "results")]
         Command::Query(command) => command.run(),
+        #[cfg(feature = "native")]
+        Command::Runner(command) => on_runtime(command.run()),
         #[cfg(feature = "webdriver")]
         Command::Demo(command) => on_runtime(demo::run(command)),
         #[cfg(feature = "webdriver")]
