@@ -344,10 +344,10 @@ fn failure(error: &NativeError) -> RunError {
         return RunError::unavailable("no_device", reason);
     }
     let code = match error {
+        _ if error.is_unsupported() => "unsupported",
         NativeError::File { .. } => "file",
         NativeError::NotBuilt => "not_built",
         NativeError::Load(_) => "load",
-        NativeError::Onnx(_) if error.is_unsupported() => "unsupported",
         NativeError::Onnx(_) => "load",
         NativeError::Task(_) | NativeError::Transcription(_) => "task",
         NativeError::Sound(_) => "sound",
@@ -446,7 +446,11 @@ fn load_info(target: NativeTarget, options: &LoadOptions, loaded: Loaded) -> Loa
             (false, None) => None,
         },
         // Of ONNX Runtime they are a session's options.
-        features: if ort { Vec::new() } else { backend.features.clone() },
+        features: if ort {
+            Vec::new()
+        } else {
+            backend.features.clone()
+        },
         flags: if ort { backend.features } else { Vec::new() },
         threads_asked: options.threads,
         threads: (!gpu).then_some(backend.threads),

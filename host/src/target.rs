@@ -236,7 +236,10 @@ mod tests {
         assert!(message("opera:wasm").contains("`opera`"));
         assert!(message("native:webgpu").contains("cpu, wgpu, and of ONNX Runtime"));
         let all = NativeBackend::ALL.into_iter();
-        assert!(all.map(NativeBackend::name).all(|name| NATIVE.contains(name)));
+        assert!(
+            all.map(NativeBackend::name)
+                .all(|name| NATIVE.contains(name))
+        );
         assert!(message("chrome:wgpu").contains("webgpu, webnn and wasm"));
         assert!(message("Chrome:wasm").contains("`Chrome`"));
     }

@@ -32,7 +32,14 @@ fn answer(output: &Output) -> Value {
 
 fn verify(folder: &Path, target: &str, libraries: &Path) -> Value {
     let folder = folder.to_string_lossy();
-    let arguments = ["verify", &folder, "--target", target, "--json", "--no-results"];
+    let arguments = [
+        "verify",
+        &folder,
+        "--target",
+        target,
+        "--json",
+        "--no-results",
+    ];
     answer(&fewbit(&arguments, libraries))
 }
 
@@ -54,7 +61,10 @@ fn libraries(what: &str, name: &str) -> Option<PathBuf> {
 /// The references of the engine's tests, and those beside the project where they are.
 fn references() -> Vec<PathBuf> {
     let mut all = Vec::new();
-    for folder in [project("engine/tests/fixtures/reference"), project("../shared/reference")] {
+    for folder in [
+        project("engine/tests/fixtures/reference"),
+        project("../shared/reference"),
+    ] {
         let Ok(entries) = std::fs::read_dir(folder) else {
             continue;
         };
@@ -75,7 +85,10 @@ fn every_reference_holds(what: &str, target: &str, name: &str) {
     for folder in &references {
         let cell = verify(folder, target, &libraries);
         let shown = folder.display();
-        println!("{shown} on {target}: {} {}", cell["outcome"], cell["reason"]);
+        println!(
+            "{shown} on {target}: {} {}",
+            cell["outcome"], cell["reason"]
+        );
         if cell["outcome"] != "pass" {
             failed.push(format!("{shown}: {cell}"));
         }
@@ -91,5 +104,9 @@ fn onnx_runtime_on_the_cpu_holds_every_reference() {
 
 #[test]
 fn openvino_holds_every_reference() {
-    every_reference_holds("openvino_holds_every_reference", "native:ort-openvino", "openvino");
+    every_reference_holds(
+        "openvino_holds_every_reference",
+        "native:ort-openvino",
+        "openvino",
+    );
 }

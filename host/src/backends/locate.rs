@@ -17,7 +17,7 @@ pub struct Located {
 
 /// Whoever keeps libraries elsewhere names a folder here: of a library, or of folders named as those that `fewbit backends
 /// install` takes.
-pub const FOLDER: &str = "FEWBIT_ORT_DIR";
+const FOLDER: &str = "FEWBIT_ORT_DIR";
 
 /// Looks in `FEWBIT_ORT_DIR`, then in the store's folder.
 ///
@@ -31,8 +31,10 @@ pub fn locate(provider: Provider, home: &Path) -> Result<Located, RunError> {
         folders.push(own.join(name));
         folders.push(own);
     }
-    folders.push(folder(home, name));
-    let found = folders.iter().find_map(|folder| in_folder(folder, provider));
+    folders.push(crate::store::backends(home).join(name));
+    let found = folders
+        .iter()
+        .find_map(|folder| in_folder(folder, provider));
     found.ok_or_else(|| {
         RunError::unavailable(
             "no_library",
@@ -57,11 +59,6 @@ pub fn package_of(provider: Provider) -> &'static str {
     }
 }
 
-/// Where a package's library is in the store.
-pub fn folder(home: &Path, name: &str) -> PathBuf {
-    home.join("backends").join(name)
-}
-
 /// The libraries in a folder by their names: `libonnxruntime.so`, `libonnxruntime.so.1.32.0`, `libonnxruntime.dylib`,
 /// `libonnxruntime.1.32.0.dylib`, `onnxruntime.dll`.
 fn in_folder(folder: &Path, provider: Provider) -> Option<Located> {
@@ -82,13 +79,24 @@ fn in_folder(folder: &Path, provider: Provider) -> Option<Located> {
     };
     let plug_in = |name: &&String| name.contains("providers_qnn") && is_library(name);
     let own = match provider.is_plug_in() {
-        true => Some(folder.join(names.iter().find(plug_in)?)),
+        // Its package keeps it in a folder, which its own libraries are found from.
+        true => match names.iter().find(plug_in) {
+            Some(name) => Some(folder.join(name)),
+            None => Some(in_package(&folder.join("onnxruntime_qnn"), plug_in)?),
+        },
         false => None,
     };
     Some(Located {
         runtime: folder.join(names.iter().find(runtime)?),
         plug_in: own,
     })
+}
+
+fn in_package(folder: &Path, wanted: impl Fn(&&String) -> bool) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let mut names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let name = names.find(|name| wanted(&name))?;
+    Some(folder.join(name))
 }
 
 fn is_library(name: &str) -> bool {

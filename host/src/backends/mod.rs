@@ -12,7 +12,7 @@ mod process;
 mod wire;
 
 pub use child::serve;
-pub use locate::{Located, locate};
+pub use locate::{Located, locate, package_of};
 pub use parent::{ChildRunner, probe};
 pub use wire::Probed;
 

@@ -51,7 +51,8 @@ impl ChildRunner {
         if matches!(&answered, Err(error) if error.code == "crashed") {
             self.process = None;
         }
-        serde_json::from_value(answered?).map_err(|error| RunError::error("json", error.to_string()))
+        serde_json::from_value(answered?)
+            .map_err(|error| RunError::error("json", error.to_string()))
     }
 
     async fn job<T: DeserializeOwned>(

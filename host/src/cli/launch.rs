@@ -86,8 +86,8 @@ pub(crate) fn runner<'p>(
 
 #[cfg(feature = "native")]
 fn native<'p>(backend: crate::target::NativeBackend) -> Result<Box<dyn Runner + 'p>, RunError> {
-    use crate::target::NativeBackend;
     use crate::native::NativeRunner;
+    use crate::target::NativeBackend;
     use fewbit_native_backends::NativeTarget;
     match backend {
         NativeBackend::Cpu => Ok(Box::new(NativeRunner::new(NativeTarget::Cpu))),

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 all went well; 1 it ran and something did not hold or failed; 2 the command line was wrong.
 
+#[cfg(feature = "native")]
+mod backends;
 #[cfg(feature = "runners")]
 mod bench;
 #[cfg(feature = "native")]
@@ -68,6 +70,8 @@ enum Command {
     #[cfg(feature = "runners")]
     Bench(bench::Bench),
     #[cfg(feature = "native")]
+    Backends(backends::Backends),
+    #[cfg(feature = "native")]
     Conformance(conformance::Conformance),
     #[cfg(feature = "results")]
     Query(query::Query),
@@ -99,6 +103,8 @@ pub fn main() -> ExitCode {
         Command::Score(command) => on_runtime(command.run()),
         #[cfg(feature = "runners")]
         Command::Bench(command) => on_runtime(command.run()),
+        #[cfg(feature = "native")]
+        Command::Backends(command) => on_runtime(command.run()),
         #[cfg(feature = "native")]
         Command::Conformance(command) => on_runtime(command.run()),
         #[cfg(feature = "results")]

@@ -27,6 +27,7 @@ const MAX_SESSIONS: usize = 4;
 pub(super) struct OrtBackend {
     library: Library,
     provider: Provider,
+    symbols: bool,
     threads: usize,
     devices: Vec<String>,
     weights: BTreeMap<usize, Weight>,
@@ -39,6 +40,7 @@ impl OrtBackend {
     pub(super) fn new(
         library: Library,
         provider: Provider,
+        symbols: bool,
         threads: Option<usize>,
     ) -> Result<OrtBackend, BackendError> {
         let devices = library.devices(provider);
@@ -52,6 +54,7 @@ impl OrtBackend {
         Ok(OrtBackend {
             library,
             provider,
+            symbols,
             threads: threads.unwrap_or(cores).max(1),
             devices,
             weights: BTreeMap::new(),
@@ -156,7 +159,11 @@ impl OrtBackend {
         }
         for input in session.inputs() {
             let name = input.name();
-            if plan.links.iter().any(|link| link.past.as_deref() == Some(name)) {
+            if plan
+                .links
+                .iter()
+                .any(|link| link.past.as_deref() == Some(name))
+            {
                 continue;
             }
             let wanted = input.dtype().tensor_type();
@@ -176,9 +183,8 @@ impl OrtBackend {
             }
         }
         let mut made = session.run_binding(&binding).map_err(|error| run(&error))?;
-        let missing = |name: &str| {
-            BackendError::Internal(format!("the model gives no output named {name}"))
-        };
+        let missing =
+            |name: &str| BackendError::Internal(format!("the model gives no output named {name}"));
         for link in &plan.links {
             if let Some(present) = &link.present {
                 let id = link.state;
@@ -221,7 +227,7 @@ impl Backend for OrtBackend {
     }
 
     fn takes_symbols(&self) -> bool {
-        self.provider.takes_symbols()
+        self.symbols
     }
 
     fn create_weight(
@@ -289,8 +295,7 @@ impl Backend for OrtBackend {
     ) -> LocalFuture<'a, Result<PlanId, BackendError>> {
         Box::pin(async move {
             let id = free(&self.plans);
-            let symbols = self.provider.takes_symbols();
-            let plan = Plan::new(graph, symbols, weights, states)?;
+            let plan = Plan::new(graph, self.symbols, weights, states)?;
             self.plans.insert(id, plan);
             match self.build(id) {
                 Ok(()) => Ok(PlanId(id)),

@@ -15,12 +15,25 @@ use super::provider::Provider;
 pub struct OrtDevice {
     provider: Provider,
     threads: Option<usize>,
+    symbols: bool,
 }
 
 impl OrtDevice {
     /// With so many threads where the provider computes on the CPU; all of the machine's without a number.
     pub fn new(provider: Provider, threads: Option<usize>) -> OrtDevice {
-        OrtDevice { provider, threads }
+        OrtDevice {
+            provider,
+            threads,
+            symbols: provider.takes_symbols(),
+        }
+    }
+
+    /// With a session for each set of sizes, as all but the CPU's and OpenVINO's have it in any case.
+    pub fn with_sizes(self) -> OrtDevice {
+        OrtDevice {
+            symbols: false,
+            ..self
+        }
     }
 }
 
@@ -30,7 +43,7 @@ impl Device for OrtDevice {
             let library = Library::held().ok_or_else(|| {
                 BackendError::Unavailable("no ONNX Runtime is loaded in this process".into())
             })?;
-            let mut backend = OrtBackend::new(library, self.provider, self.threads)?;
+            let mut backend = OrtBackend::new(library, self.provider, self.symbols, self.threads)?;
             try_out(&mut backend).await.map_err(|error| match error {
                 BackendError::Unavailable(_) => error,
                 other => BackendError::Unavailable(format!("a first graph: {other}")),

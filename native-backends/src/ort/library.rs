@@ -47,9 +47,7 @@ impl Library {
     /// # Errors
     /// What the loader says; another library that this process holds already.
     pub fn load(found: &Found) -> Result<Library, LibraryError> {
-        let mut held = HELD
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut held = HELD.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(library) = &*held {
             return match library.found == *found {
                 true => Ok(library.clone()),
@@ -63,8 +61,7 @@ impl Library {
             message,
         };
         let version = version(&found.runtime).map_err(refused)?;
-        let builder =
-            ort::init_from(&found.runtime).map_err(|error| refused(error.to_string()))?;
+        let builder = ort::init_from(&found.runtime).map_err(|error| refused(error.to_string()))?;
         let environment = builder.build()?;
         environment.set_log_level(LogLevel::Error);
         if let Some(plug_in) = &found.plug_in {
@@ -86,7 +83,8 @@ impl Library {
     /// The one that this process holds.
     pub fn held() -> Option<Library> {
         let held = HELD.lock();
-        held.unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        held.unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
     }
 
     /// As the library tells it: `1.32.0`.

@@ -53,6 +53,7 @@ impl Plan {
         weights: &BTreeMap<String, WeightId>,
         states: &BTreeMap<String, StateId>,
     ) -> Result<Plan, BackendError> {
+        let symbols = symbols && !graph.symbols().is_empty();
         let (prepared, written) = match symbols {
             true => (prepare(graph).map_err(refused)?, Vec::new()),
             false => with_sizes(graph)?,

@@ -73,7 +73,11 @@ pub(super) fn tensor(value: &DynValue) -> Result<Tensor, BackendError> {
                 .try_extract_tensor::<bool>()
                 .map_err(|error| fault("a result", &error))?;
             let bytes: Vec<u8> = elements.iter().map(|&element| u8::from(element)).collect();
-            Ok(Tensor::from_bytes(DataType::Bool, &shape_of(value), &bytes)?)
+            Ok(Tensor::from_bytes(
+                DataType::Bool,
+                &shape_of(value),
+                &bytes,
+            )?)
         }
         other => Err(BackendError::Unsupported {
             op: "a result".into(),
