@@ -3,6 +3,8 @@
 //! `cli` is the command line, one file a command. [`store`] keeps model files; `serve` gives pages, wasm and
 //! models to browsers; a [`runner`] runs [`job`]s on a [`target`]; results go to DuckDB (feature `results`).
 
+#[cfg(feature = "native")]
+pub mod backends;
 #[cfg(feature = "webdriver")]
 pub mod browser;
 pub mod cli;

@@ -113,13 +113,14 @@ pub(crate) fn runner<'p>(
 
 #[cfg(feature = "native")]
 fn native<'p>(backend: crate::target::NativeBackend) -> Result<Box<dyn Runner + 'p>, RunError> {
+    use crate::native::NativeRunner;
     use crate::target::NativeBackend;
     use fewbit_native_backends::NativeTarget;
-    let target = match backend {
-        NativeBackend::Cpu => NativeTarget::Cpu,
-        NativeBackend::Wgpu => NativeTarget::Wgpu,
-    };
-    Ok(Box::new(crate::native::NativeRunner::new(target)))
+    match backend {
+        NativeBackend::Cpu => Ok(Box::new(NativeRunner::new(NativeTarget::Cpu))),
+        NativeBackend::Wgpu => Ok(Box::new(NativeRunner::new(NativeTarget::Wgpu))),
+        other => Ok(Box::new(crate::backends::ChildRunner::new(other)?)),
+    }
 }
 
 #[cfg(not(feature = "native"))]

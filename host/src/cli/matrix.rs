@@ -129,6 +129,7 @@ impl Matrix {
         };
         let named = (self.profile.clone(), profile.clone());
         let surroundings = Surroundings::look(
+            store.home(),
             &cells,
             named,
             &self.load.browser_flag,

@@ -4,6 +4,8 @@
 
 #[cfg(all(feature = "native", feature = "webdriver", feature = "results"))]
 mod attempt;
+#[cfg(feature = "native")]
+mod backends;
 #[cfg(feature = "runners")]
 mod bench;
 #[cfg(feature = "native")]
@@ -32,6 +34,8 @@ mod progress;
 mod query;
 #[cfg(feature = "runners")]
 mod run;
+#[cfg(feature = "native")]
+mod runner;
 #[cfg(feature = "runners")]
 mod score;
 mod serve;
@@ -78,9 +82,14 @@ enum Command {
     #[command(hide = true)]
     Attempt,
     #[cfg(feature = "native")]
+    Backends(backends::Backends),
+    #[cfg(feature = "native")]
     Conformance(conformance::Conformance),
     #[cfg(feature = "results")]
     Query(query::Query),
+    #[cfg(feature = "native")]
+    #[command(name = "__runner", hide = true)]
+    Runner(runner::RunnerArgs),
     /// Find out which browsers, drivers, adapters and features this machine has, by starting each.
     #[cfg(feature = "webdriver")]
     Doctor(doctor::DoctorArgs),
@@ -112,9 +121,13 @@ pub fn main() -> ExitCode {
         #[cfg(all(feature = "native", feature = "webdriver", feature = "results"))]
         Command::Attempt => on_runtime(attempt::run()),
         #[cfg(feature = "native")]
+        Command::Backends(command) => on_runtime(command.run()),
+        #[cfg(feature = "native")]
         Command::Conformance(command) => on_runtime(command.run()),
         #[cfg(feature = "results")]
         Command::Query(command) => command.run(),
+        #[cfg(feature = "native")]
+        Command::Runner(command) => on_runtime(command.run()),
         #[cfg(feature = "webdriver")]
         Command::Demo(command) => on_runtime(demo::run(command)),
         #[cfg(feature = "webdriver")]

@@ -74,6 +74,7 @@ pub fn coverage(parts: &[(&Graph, Bindings)], needs: Option<&Needs>) -> Vec<Cove
     let cpu = asked(cpu(), parts);
     let gpu = asked(gpu(), parts);
     let webnn = webnn::coverage(parts);
+    let exported = exported(parts);
     // Sizes that do not fit are told by the back ends.
     let wants = Wants::of(parts, needs).unwrap_or_default();
     let of = |target: Target| match target {
@@ -82,6 +83,7 @@ pub fn coverage(parts: &[(&Graph, Bindings)], needs: Option<&Needs>) -> Vec<Cove
             ..match backend {
                 NativeBackend::Cpu => cpu.clone(),
                 NativeBackend::Wgpu => gpu.clone(),
+                _ => exported.clone(),
             }
         },
         Target::Browser(browser, backend) => {
@@ -94,7 +96,7 @@ pub fn coverage(parts: &[(&Graph, Bindings)], needs: Option<&Needs>) -> Vec<Cove
         }
     };
     let mut all: Vec<Coverage> = Target::all().into_iter().map(of).collect();
-    all.push(exported(parts));
+    all.push(exported);
     all
 }
 

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use fewbit_native_backends::ort::Provider;
 use sha2::{Digest, Sha256};
 
 use super::cell::Cell;
 use super::settings::Profile;
 use super::sources::{self, Sources};
 use super::subject::Built;
+use crate::backends;
 use crate::browser;
 use crate::target::{Browser, BrowserBackend, NativeBackend, Target};
 
@@ -20,6 +22,8 @@ pub struct Surroundings {
     native: Sources,
     package: Option<Sources>,
     modules: String,
+    /// The store's folder.
+    home: PathBuf,
     browsers: HashMap<Browser, (String, String)>,
     adapters: String,
     flags: Vec<String>,
@@ -29,9 +33,11 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Looks for the browsers of `cells` and for adapters; starts none of them. `flags` are those of the command line,
+    /// Looks for the browsers of `cells` and for adapters; starts none of them. `home` is the store's
+    /// folder, `flags` are those of the command line,
     /// `remote` the WebDriver URL as it may be shown; what is behind that is not known before it is used.
     pub fn look(
+        home: &Path,
         cells: &[Cell],
         profile: (String, Profile),
         flags: &[String],
@@ -57,6 +63,7 @@ impl Surroundings {
                 _ => String::new(),
             },
             package,
+            home: home.to_path_buf(),
             browsers,
             adapters: adapters(),
             flags: flags.to_vec(),
@@ -79,7 +86,12 @@ impl Surroundings {
         put("profile", &self.profile.0);
         let mut on = &self.native;
         let on_gpu = match cell.target {
-            Target::Native(backend) => backend == NativeBackend::Wgpu,
+            Target::Native(backend) => {
+                if let Some(provider) = backends::provider(backend) {
+                    put("library", &self.library(provider));
+                }
+                backend == NativeBackend::Wgpu
+            }
             Target::Browser(name, backend) => {
                 if let Some((version, driver)) = self.browsers.get(&name) {
                     put("browser", version);
@@ -112,6 +124,19 @@ impl Surroundings {
         put("code", &code);
         put("fewbit", env!("CARGO_PKG_VERSION"));
         depends
+    }
+
+    /// Which files a provider's library is, as their sizes and times of change; nothing of them is loaded.
+    fn library(&self, provider: Provider) -> String {
+        let Ok(found) = backends::locate(provider, &self.home) else {
+            return "none".into();
+        };
+        let files = std::iter::once(found.runtime).chain(found.plug_in);
+        let states = files.map(|path| match crate::inspect::sums::state(&path) {
+            Ok((bytes, modified)) => format!("{} ({bytes} bytes, {modified})", path.display()),
+            Err(error) => error.to_string(),
+        });
+        states.collect::<Vec<String>>().join("; ")
     }
 
     /// What was another when a cell was measured, in words; nothing if it is all the same. A more thorough profile than

@@ -31,7 +31,8 @@ pub fn of_package(web: &Path) -> Option<Sources> {
 enum Computes {
     Cpu,
     Gpu,
-    Webnn,
+    /// WebNN or ONNX Runtime: kernels that are not ours.
+    Foreign,
 }
 
 fn computes(target: Target) -> Computes {
@@ -42,7 +43,7 @@ fn computes(target: Target) -> Computes {
         Target::Native(NativeBackend::Wgpu) | Target::Browser(_, BrowserBackend::Webgpu) => {
             Computes::Gpu
         }
-        Target::Browser(_, BrowserBackend::Webnn) => Computes::Webnn,
+        Target::Browser(_, BrowserBackend::Webnn) | Target::Native(_) => Computes::Foreign,
     }
 }
 
@@ -110,7 +111,12 @@ fn belongs(
         };
     }
     let in_browser = matches!(target, Target::Browser(..));
-    if path.starts_with("runtime-wasm/src/webnn") && computes != Computes::Webnn {
+    let is_webnn = matches!(target, Target::Browser(_, BrowserBackend::Webnn));
+    let is_ort = matches!(target, Target::Native(native) if native.is_onnx_runtime());
+    if path.starts_with("runtime-wasm/src/webnn") && !is_webnn {
+        return false;
+    }
+    if path.starts_with("native-backends/src/ort/") && !is_ort {
         return false;
     }
     let only = [
