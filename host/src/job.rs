@@ -165,6 +165,9 @@ pub struct LoadInfo {
     pub load_ms: Option<f64>,
     /// Of it, compiling plans and pipelines.
     pub compile_ms: Option<f64>,
+    /// Of `load_ms`, by name: `runtime` (the wasm module), `files` (download into the cache, or reading it), `build` (parsing
+    /// and upload). Milliseconds; empty where the target tells none apart.
+    pub phases: BTreeMap<String, f64>,
     pub memory: MemoryFacts,
 }
 

@@ -77,6 +77,9 @@ pub(crate) struct Matrix {
     /// Part I of N, such as 1/4, by the names of cells.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<(u32, u32)>,
+    /// Measure the two cells that are chosen in turn, so many rounds of A-B-B-A, for `fewbit compare`.
+    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u32).range(1..=100))]
+    interleave: Option<u32>,
     #[command(flatten)]
     load: LoadArgs,
 }
@@ -194,7 +197,14 @@ impl Matrix {
             failures: Some(store.home().join("failures")),
         };
         let watch = Watch::new(to_run, self.json);
-        let summary = matrix.run(&plan, &|event| watch.on(event)).await;
+        let summary = match (self.interleave, plan.as_slice()) {
+            (None, plan) => matrix.run(plan, &|event| watch.on(event)).await,
+            (Some(rounds), [a, b]) => matrix.pair([a, b], rounds, &|event| watch.on(event)).await,
+            (Some(_), plan) => bail!(
+                "--interleave is for two cells, and these models, targets, formats and sizes make {}",
+                plan.len()
+            ),
+        };
         watch.clear();
         let summary = summary?;
         if self.json {

@@ -11,7 +11,7 @@ use super::plan::Planned;
 use super::settings::{Profile, Settings, Verdict};
 use crate::job::Outcome;
 use crate::measure::Protocol;
-use crate::results::record::{Attempt, Conclusion, Design, Record, Run, now_us};
+use crate::results::record::{Attempt, Conclusion, Design, Record, Run, now_us, unique};
 use crate::results::{Results, ResultsError};
 use crate::target::Target;
 
@@ -115,6 +115,91 @@ impl Matrix {
             .verdict(&planned.cell, version.as_deref(), attempt.outcome)
     }
 
+    /// Measures two cells in turn, A-B-B-A, so that what drifts meets both alike; the attempts of a round share a block.
+    ///
+    /// # Errors
+    /// As [`Matrix::run`]. A cell that does not pass ends the rounds.
+    pub async fn pair(
+        &self,
+        pair: [&Planned; 2],
+        rounds: u32,
+        on: &(dyn Fn(Event<'_>) + Sync),
+    ) -> Result<Summary, MatrixError> {
+        let declared = pair.map(|planned| Design {
+            kind: "interleaved".into(),
+            rule: format!(
+                "{rounds} rounds of A-B-B-A, a fresh process each, {} repeats in it after {} of warm-up",
+                self.profile.repeats, self.profile.warm_up
+            ),
+            ..self.design(planned, 2 * rounds)
+        });
+        self.keep(Record {
+            designs: declared.to_vec(),
+            ..Record::new(&self.run)
+        })
+        .await?;
+        let mut processes = [0, 0];
+        let mut last: [Option<Attempt>; 2] = [None, None];
+        'rounds: for _ in 0..rounds {
+            let block = unique();
+            for which in [0, 1, 1, 0] {
+                let mut attempt = self.attempt(pair[which], on).await?;
+                processes[which] += 1;
+                attempt.process = processes[which];
+                attempt.block = Some(block.clone());
+                self.keep(Record {
+                    attempts: vec![attempt.clone()],
+                    ..Record::new(&self.run)
+                })
+                .await?;
+                let passed = attempt.outcome == Outcome::Pass;
+                last[which] = Some(attempt);
+                if !passed {
+                    break 'rounds;
+                }
+            }
+        }
+        let mut summary = Summary::default();
+        let mut record = Record::new(&self.run);
+        for (which, planned) in pair.iter().enumerate() {
+            let Some(attempt) = &last[which] else {
+                continue;
+            };
+            let verdict = self.verdict(planned, attempt);
+            *summary.outcomes.entry(attempt.outcome.name()).or_default() += 1;
+            record.conclusions.push(Conclusion {
+                cell: planned.cell.name(),
+                finished_us: now_us(),
+                stop_reason: match attempt.outcome {
+                    Outcome::Pass => format!("{} of {} processes", processes[which], 2 * rounds),
+                    outcome => outcome.name().into(),
+                },
+                expectation: None,
+            });
+            if verdict == Verdict::Unexpected {
+                let reason = attempt.reason.clone().unwrap_or_default();
+                summary
+                    .unexpected
+                    .push((planned.cell.name(), attempt.outcome, reason));
+            }
+        }
+        self.keep(record).await?;
+        Ok(summary)
+    }
+
+    /// What a cell is to be measured by.
+    fn design(&self, planned: &Planned, processes: u32) -> Design {
+        Design {
+            cell: planned.cell.name(),
+            declared_us: now_us(),
+            kind: "fixed".into(),
+            processes,
+            repeats: self.profile.repeats,
+            warm_up: self.profile.warm_up,
+            rule: self.profile.rule(),
+        }
+    }
+
     /// Measures one cell and says why it is done. Gives back its last attempt.
     async fn cell(
         &self,
@@ -126,17 +211,8 @@ impl Matrix {
             Task::Verify => 1,
             _ => self.profile.processes.max(1),
         };
-        let declared = Design {
-            cell: name.clone(),
-            declared_us: now_us(),
-            kind: "fixed".into(),
-            processes,
-            repeats: self.profile.repeats,
-            warm_up: self.profile.warm_up,
-            rule: self.profile.rule(),
-        };
         self.keep(Record {
-            designs: vec![declared],
+            designs: vec![self.design(planned, processes)],
             ..Record::new(&self.run)
         })
         .await?;

@@ -100,8 +100,10 @@ pub async fn measure(
 }
 
 fn load_times(info: &LoadInfo) -> Vec<Measurement> {
+    let phases = info.phases.iter();
     [("load_ms", info.load_ms), ("compile_ms", info.compile_ms)]
         .into_iter()
         .filter_map(|(name, ms)| Some(Measurement::of_process(name, "ms", ms?)))
+        .chain(phases.map(|(name, ms)| Measurement::of_process(&format!("{name}_ms"), "ms", *ms)))
         .collect()
 }

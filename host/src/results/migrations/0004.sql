@@ -324,15 +324,15 @@ CREATE VIEW web_features AS
 SELECT DISTINCT b.name AS browser_name, b.version AS browser_version, d.name AS adapter, unnest(a.features) AS feature
 FROM attempts a JOIN browsers b ON b.browser_id = a.browser_id LEFT JOIN adapters d ON d.adapter_id = a.adapter_id;
 
--- Where the time went before an attempt could run, in milliseconds; what a target does not tell apart is null.
+-- Where the time went before an attempt could run, in milliseconds; what a target does not tell apart is null. "runtime" is the
+-- wasm module, "files" the download into the cache (a fresh profile has none), "build" parsing and upload.
 CREATE VIEW cold_starts AS
 SELECT
   attempt,
   max(p50) FILTER (metric = 'load_ms') AS load_ms,
-  max(p50) FILTER (metric = 'download_ms') AS download_ms,
-  max(p50) FILTER (metric = 'cache_read_ms') AS cache_read_ms,
-  max(p50) FILTER (metric = 'parse_ms') AS parse_ms,
-  max(p50) FILTER (metric = 'upload_ms') AS upload_ms,
+  max(p50) FILTER (metric = 'runtime_ms') AS runtime_ms,
+  max(p50) FILTER (metric = 'files_ms') AS files_ms,
+  max(p50) FILTER (metric = 'build_ms') AS build_ms,
   max(p50) FILTER (metric = 'compile_ms') AS compile_ms,
   max(p50) FILTER (metric = 'first_run_ms') AS first_run_ms
 FROM measurements GROUP BY attempt;
