@@ -146,9 +146,10 @@ pub struct LoadJob {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LoadInfo {
-    /// `cpu`, `wgpu`, `webgpu` or `wasm`.
+    /// `cpu`, `wgpu`, `ort-cpu` and the other providers of ONNX Runtime, `webgpu`, `webnn` or `wasm`.
     pub backend: String,
-    /// The variant that runs: `avx2`, `avx512-vnni`, `simd128`, `relaxed-simd`, `relaxed-simd+threads`, …
+    /// The variant that runs: `avx2`, `avx512-vnni`, `simd128`, `relaxed-simd`, `relaxed-simd+threads`, …; of ONNX Runtime its
+    /// version, `onnxruntime 1.32.0`.
     pub variant: Option<String>,
     pub adapter: Option<AdapterInfo>,
     /// Features in use or found (SIMD level, `shader-f16`, `subgroups`, …).
@@ -159,7 +160,7 @@ pub struct LoadInfo {
     pub activations: Option<String>,
     pub model: Option<ModelFacts>,
     pub browser: Option<BrowserFacts>,
-    /// Flags and preferences the browser was started with.
+    /// Flags and preferences the browser was started with; the options of ONNX Runtime's sessions.
     pub flags: Vec<String>,
     /// From the call to a model that is ready, in milliseconds.
     pub load_ms: Option<f64>,

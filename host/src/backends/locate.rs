@@ -24,6 +24,12 @@ const FOLDER: &str = "FEWBIT_ORT_DIR";
 /// # Errors
 /// `unavailable`, with what to type.
 pub fn locate(provider: Provider, home: &Path) -> Result<Located, RunError> {
+    if let Some(system) = only_on(provider) {
+        return Err(RunError::unavailable(
+            "no_library",
+            format!("{} is there on {system} only", provider.name()),
+        ));
+    }
     let name = package_of(provider);
     let mut folders = Vec::new();
     if let Some(own) = std::env::var_os(FOLDER).filter(|own| !own.is_empty()) {
@@ -44,6 +50,15 @@ pub fn locate(provider: Provider, home: &Path) -> Result<Located, RunError> {
             ),
         )
     })
+}
+
+/// The system that has a provider, where it is not this one.
+fn only_on(provider: Provider) -> Option<&'static str> {
+    match provider {
+        Provider::CoreMl if !cfg!(target_os = "macos") => Some("macOS"),
+        Provider::DirectMl if !cfg!(windows) => Some("Windows"),
+        _ => None,
+    }
 }
 
 /// The name of the package that has a provider's library.

@@ -213,7 +213,8 @@ impl Backend for OrtBackend {
         BackendInfo {
             name: "ort",
             adapter: format!("onnxruntime {}", self.library.version()),
-            driver: (!self.devices.is_empty()).then(|| self.devices.join(", ")),
+            driver: (self.provider != Provider::Cpu && !self.devices.is_empty())
+                .then(|| self.devices.join(", ")),
             software: false,
             features,
             threads: self.threads,

@@ -115,7 +115,7 @@ impl Library {
 fn version(path: &Path) -> Result<String, String> {
     // SAFETY: running a library's initializers is what loading ONNX Runtime means; it is not unloaded, as `ort` loads
     // the same file right after.
-    let library = unsafe { libloading::Library::new(path) }.map_err(|error| error.to_string())?;
+    let library = unsafe { libloading::Library::new(path) }.map_err(|error| told(&error))?;
     // SAFETY: the signature is that of onnxruntime_c_api.h, unchanged since 1.0.
     let base = unsafe {
         library.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase")
@@ -132,4 +132,12 @@ fn version(path: &Path) -> Result<String, String> {
     let version = version.to_string_lossy().into_owned();
     std::mem::forget(library);
     Ok(version)
+}
+
+/// An error with what it says of its cause.
+fn told(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
