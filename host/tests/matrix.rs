@@ -259,3 +259,130 @@ fn a_killed_run_loses_nothing() {
     assert!(twice.is_empty(), "{twice:?}");
     assert_eq!(place.json(models, targets, &[])["ran"], 0);
 }
+
+/// The processes of `fewbit attempt` under a command.
+fn attempts_of(parent: u32) -> Vec<String> {
+    let mut found = Vec::new();
+    for task in Path::new(&format!("/proc/{parent}/task"))
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        found.extend(children.split_whitespace().map(str::to_owned));
+    }
+    found
+}
+
+/// However the command ends, and its attempt with it or not, no browser, driver or X server is left over; at the latest once
+/// the next run has begun.
+#[test]
+#[ignore = "needs browsers and the built package: the browsers tier runs it"]
+fn browsers_of_a_killed_run_end() {
+    let place = Place::new();
+    let targets = "chrome:wasm,firefox:wasm";
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for round in 0..4 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let mut child = place
+            .command("bert", targets)
+            .args(["--profile", "smoke", "--force"])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(1500 + random % 4000));
+        let attempts = attempts_of(child.id());
+        child.kill().unwrap();
+        let both = round % 2 == 1;
+        if both {
+            let killed = Command::new("kill")
+                .arg("-9")
+                .args(&attempts)
+                .status()
+                .unwrap();
+            println!("killed {attempts:?} too: {killed}");
+        }
+        child.wait().unwrap();
+        let waiting = Instant::now();
+        while !both && !place.left().is_empty() {
+            assert!(
+                waiting.elapsed() < Duration::from_secs(60),
+                "{:?}",
+                place.left()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    let rest = place.json("bert", targets, &["--force"]);
+    assert_eq!(rest["unexpected"], serde_json::json!([]), "{rest}");
+    let waiting = Instant::now();
+    while !place.left().is_empty() {
+        assert!(
+            waiting.elapsed() < Duration::from_secs(60),
+            "{:?}",
+            place.left()
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let twice =
+        place.query("SELECT run, cell, count(*) FROM conclusions GROUP BY ALL HAVING count(*) > 1");
+    assert!(twice.is_empty(), "{twice:?}");
+    let browsers = place.query("SELECT count(DISTINCT name) FROM browsers");
+    assert_eq!(browsers[0][0], 2);
+}
+
+/// A real Selenium Grid on loopback: the cell runs on the grid's node, and its row says so.
+#[test]
+#[ignore = "needs browsers and the built package: the browsers tier runs it"]
+fn a_cell_is_measured_on_a_selenium_grid() {
+    let Some(jar) = std::env::var_os("FEWBIT_TEST_SELENIUM") else {
+        println!(
+            "a_cell_is_measured_on_a_selenium_grid: skipped, FEWBIT_TEST_SELENIUM names no selenium-server.jar"
+        );
+        return;
+    };
+    let place = Place::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let mut grid = Command::new("java")
+        .arg("-jar")
+        .arg(jar)
+        .args([
+            "standalone",
+            "--host",
+            "127.0.0.1",
+            "--selenium-manager",
+            "false",
+            "--port",
+        ])
+        .arg(port.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "the grid does not listen"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // It listens before its node is there; a session asked for meanwhile waits in its queue.
+    let url = format!("http://127.0.0.1:{port}");
+    let run = place.json("bert", "chrome:wasm", &["--webdriver", &url]);
+    grid.kill().unwrap();
+    grid.wait().unwrap();
+    assert_eq!(run["outcomes"]["pass"], 1, "{run}");
+    let rows = place.query("SELECT driver, browser_version FROM results");
+    assert_eq!(rows[0][0], format!("WebDriver at {url}"));
+    assert!(rows[0][1].as_str().unwrap().contains('.'));
+    // Nobody is there any more: an error that says so, and nothing hangs.
+    let gone = place.json("bert", "chrome:wasm", &["--webdriver", &url, "--force"]);
+    assert_eq!(gone["outcomes"]["error"], 1, "{gone}");
+}
