@@ -23,6 +23,10 @@ pub mod matrix;
 pub mod measure;
 #[cfg(feature = "native")]
 pub mod native;
+#[cfg(feature = "results")]
+pub mod pattern;
+#[cfg(feature = "results")]
+pub mod report;
 pub mod results;
 pub mod runner;
 pub mod serve;

@@ -32,6 +32,10 @@ mod preprocess;
 mod progress;
 #[cfg(feature = "results")]
 mod query;
+#[cfg(feature = "results")]
+mod report;
+#[cfg(feature = "results")]
+mod repro;
 #[cfg(feature = "runners")]
 mod run;
 #[cfg(feature = "native")]
@@ -87,6 +91,10 @@ enum Command {
     Conformance(conformance::Conformance),
     #[cfg(feature = "results")]
     Query(query::Query),
+    #[cfg(feature = "results")]
+    Report(report::Report),
+    #[cfg(feature = "results")]
+    Repro(repro::Repro),
     #[cfg(feature = "native")]
     #[command(name = "__runner", hide = true)]
     Runner(runner::RunnerArgs),
@@ -126,6 +134,10 @@ pub fn main() -> ExitCode {
         Command::Conformance(command) => on_runtime(command.run()),
         #[cfg(feature = "results")]
         Command::Query(command) => command.run(),
+        #[cfg(feature = "results")]
+        Command::Report(command) => command.run(),
+        #[cfg(feature = "results")]
+        Command::Repro(command) => command.run(),
         #[cfg(feature = "native")]
         Command::Runner(command) => on_runtime(command.run()),
         #[cfg(feature = "webdriver")]

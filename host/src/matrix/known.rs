@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::depends::Depends;
 use crate::job::Outcome;
 use crate::results::record::Run;
-use crate::results::{Results, ResultsError};
+use crate::results::{Results, ResultsError, objects};
 
 /// The state of a cell after the last run that began it.
 #[derive(Clone, Debug, Deserialize)]
@@ -84,19 +83,6 @@ impl History {
             .collect();
         Ok(History { cells, seconds })
     }
-}
-
-/// The rows of an answer, each by its columns' names.
-pub fn objects(answer: &Value) -> Vec<Value> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let names: Vec<String> = list(&answer["columns"])
-        .iter()
-        .map(|column| column["name"].as_str().unwrap_or_default().to_owned())
-        .collect();
-    list(&answer["rows"])
-        .iter()
-        .map(|row| Value::Object(names.iter().cloned().zip(list(row)).collect()))
-        .collect()
 }
 
 fn literal(text: &str) -> String {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::cell::{Cell, matches};
+use super::cell::Cell;
 use crate::job::Outcome;
+use crate::pattern::matches;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

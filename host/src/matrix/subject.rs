@@ -8,9 +8,10 @@ use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::checkpoint;
 use fewbit_native_backends::FileSource;
 
-use super::cell::{Task, matches};
+use super::cell::Task;
 use super::sources::Operators;
 use crate::inspect::operators_of;
+use crate::pattern::matches;
 use crate::store::{ModelFiles, Store, StoreError};
 use crate::verify::folder::FolderReference;
 

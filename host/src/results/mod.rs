@@ -69,3 +69,16 @@ pub fn default_path() -> Result<PathBuf, crate::store::StoreError> {
         None => Ok(crate::store::home()?.join("results.duckdb")),
     }
 }
+
+/// The rows of an answer, each by its columns' names.
+pub fn objects(answer: &serde_json::Value) -> Vec<serde_json::Value> {
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let names: Vec<String> = list(&answer["columns"])
+        .iter()
+        .map(|column| column["name"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    list(&answer["rows"])
+        .iter()
+        .map(|row| serde_json::Value::Object(names.iter().cloned().zip(list(row)).collect()))
+        .collect()
+}
