@@ -16,6 +16,8 @@ mod convert;
 mod demo;
 #[cfg(feature = "webdriver")]
 mod doctor;
+#[cfg(feature = "results")]
+mod import;
 #[cfg(feature = "native")]
 mod inspect;
 #[cfg(feature = "runners")]
@@ -90,6 +92,8 @@ enum Command {
     #[cfg(feature = "native")]
     Conformance(conformance::Conformance),
     #[cfg(feature = "results")]
+    Import(import::Import),
+    #[cfg(feature = "results")]
     Query(query::Query),
     #[cfg(feature = "results")]
     Report(report::Report),
@@ -132,6 +136,8 @@ pub fn main() -> ExitCode {
         Command::Backends(command) => on_runtime(command.run()),
         #[cfg(feature = "native")]
         Command::Conformance(command) => on_runtime(command.run()),
+        #[cfg(feature = "results")]
+        Command::Import(command) => command.run(),
         #[cfg(feature = "results")]
         Command::Query(command) => command.run(),
         #[cfg(feature = "results")]
