@@ -28,7 +28,6 @@ impl Weight {
             whole: 0,
         };
         let whole = element.byte_len(shape);
-        let whole = whole.and_then(|bytes| usize::try_from(bytes).ok());
         weight.whole = whole.ok_or_else(|| {
             weight.fault(format!("{element} {shape:?} has no whole number of blocks"))
         })?;
