@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fewbit_host::job::{LoadInfo, Outcome};
+use fewbit_host::report::{Filter, Question};
+use fewbit_host::results::import::import;
 use fewbit_host::results::record::{
     Attempt, Measurement, Record, Run, TensorRow, now_us, unique, unique_uuid,
 };
@@ -278,4 +280,111 @@ fn a_strangers_lock_is_named() {
     let error = result.err().unwrap();
     assert!(matches!(error, ResultsError::Stranger { .. }), "{error}");
     assert!(error.to_string().contains("another program"), "{error}");
+}
+
+#[test]
+fn older_results_are_imported_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("results.duckdb");
+    let results = Results::open(&path).unwrap();
+    let text = r#"[{"model_name": "m", "hardware_type": "cuda", "average_latency_ms": 3.5, "batch_size": 2, "timestamp": "2025-01-02"},
+        {"model_name": "m", "hardware_type": "cuda", "average_latency_ms": 3.5, "batch_size": 2, "timestamp": "2025-01-02"},
+        {"model_name": "m", "hardware_type": "webgpu", "browser": "chrome", "throughput_items_per_second": 9},
+        {"hardware_type": "cuda"}]"#;
+    let first = import(&results, "old.json", text.as_bytes(), &mut |_| {}).unwrap();
+    assert_eq!((first.records, first.new, first.set_aside), (4, 2, 1));
+    let again = import(&results, "old.json", text.as_bytes(), &mut |_| {}).unwrap();
+    assert_eq!((again.records, again.new), (4, 0));
+    let database = results.own().unwrap();
+    assert_eq!(one(&database, "SELECT count(*) FROM set_aside"), 1);
+    assert_eq!(
+        one(&database, "SELECT reason FROM set_aside"),
+        "it names no model"
+    );
+    let broken = format!("{}\n, {{\"model", text.trim_end_matches(']'));
+    let error = import(&results, "broken.json", broken.as_bytes(), &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("line 5"), "{error}");
+
+    for (question, rows) in [
+        (Question::Performance, 0),
+        (Question::Hardware, 0),
+        (Question::Formats, 0),
+        (Question::Compatibility, 2),
+        (Question::Parity, 2),
+        (Question::Coverage, 10),
+    ] {
+        let answer = results
+            .query(&question.sql(&Filter::default()).unwrap())
+            .unwrap();
+        assert_eq!(
+            answer["rows"].as_array().unwrap().len(),
+            rows,
+            "{question:?}"
+        );
+    }
+    let latency = Filter {
+        metric: Some("latency_ms".into()),
+        ..Filter::default()
+    };
+    let answer = results
+        .query(&Question::Performance.sql(&latency).unwrap())
+        .unwrap();
+    assert_eq!(answer["rows"].as_array().unwrap().len(), 1);
+    let unknown = Filter {
+        model: Some("bert*".into()),
+        ..Filter::default()
+    };
+    let error = unknown
+        .check(|sql| results.query(sql))
+        .unwrap()
+        .unwrap_err();
+    assert!(error.to_string().contains("there are: m"), "{error}");
+}
+
+/// Not a test of times: `cargo test … --test results a_million -- --ignored --nocapture` prints them.
+#[test]
+#[ignore = "a benchmark: prints how long a million rows take"]
+fn a_million_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = Results::open(&dir.path().join("results.duckdb")).unwrap();
+    let mut text = String::from("[");
+    for i in 0..1_000_000_u32 {
+        let comma = if i == 0 { "" } else { ",\n" };
+        text += &format!(
+            "{comma}{{\"model_name\": \"model-{}\", \"hardware_type\": \"h{}\", \"batch_size\": {}, \"average_latency_ms\": {}.5, \
+             \"throughput_items_per_second\": {i}, \"memory_peak_mb\": 100, \"timestamp\": {}}}",
+            i % 300,
+            i % 7,
+            1 + i % 4,
+            i % 1000,
+            1_700_000_000 + i
+        );
+    }
+    text.push(']');
+    for _ in 0..2 {
+        let began = std::time::Instant::now();
+        let done = import(&results, "million.json", text.as_bytes(), &mut |_| {}).unwrap();
+        println!("{done:?} in {:.1} s", began.elapsed().as_secs_f64());
+    }
+    use Question::*;
+    for question in [
+        Performance,
+        Hardware,
+        Compatibility,
+        Parity,
+        Formats,
+        Coverage,
+    ] {
+        let filter = Filter {
+            metric: Some("latency_ms".into()),
+            ..Filter::default()
+        };
+        let began = std::time::Instant::now();
+        let answer = results.query(&question.sql(&filter).unwrap()).unwrap();
+        let rows = answer["rows"].as_array().unwrap().len();
+        println!(
+            "{question:?}: {rows} rows in {:.2} s",
+            began.elapsed().as_secs_f64()
+        );
+    }
 }
