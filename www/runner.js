@@ -131,6 +131,7 @@ async function loadModel(job, entry) {
     load_ms: performance.now() - began,
     // On the CPU nothing is compiled ahead.
     compile_ms: onGpu ? info.timings.compile : null,
+    phases: { runtime: info.timings.runtime, files: info.timings.files, build: info.timings.build },
     memory: await model.memory(),
   };
 }

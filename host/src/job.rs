@@ -146,9 +146,10 @@ pub struct LoadJob {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LoadInfo {
-    /// `cpu`, `wgpu`, `webgpu` or `wasm`.
+    /// `cpu`, `wgpu`, `ort-cpu` and the other providers of ONNX Runtime, `webgpu`, `webnn` or `wasm`.
     pub backend: String,
-    /// The variant that runs: `avx2`, `avx512-vnni`, `simd128`, `relaxed-simd`, `relaxed-simd+threads`, …
+    /// The variant that runs: `avx2`, `avx512-vnni`, `simd128`, `relaxed-simd`, `relaxed-simd+threads`, …; of ONNX Runtime its
+    /// version, `onnxruntime 1.32.0`.
     pub variant: Option<String>,
     pub adapter: Option<AdapterInfo>,
     /// Features in use or found (SIMD level, `shader-f16`, `subgroups`, …).
@@ -159,12 +160,15 @@ pub struct LoadInfo {
     pub activations: Option<String>,
     pub model: Option<ModelFacts>,
     pub browser: Option<BrowserFacts>,
-    /// Flags and preferences the browser was started with.
+    /// Flags and preferences the browser was started with; the options of ONNX Runtime's sessions.
     pub flags: Vec<String>,
     /// From the call to a model that is ready, in milliseconds.
     pub load_ms: Option<f64>,
     /// Of it, compiling plans and pipelines.
     pub compile_ms: Option<f64>,
+    /// Of `load_ms`, by name: `runtime` (the wasm module), `files` (download into the cache, or reading it), `build` (parsing
+    /// and upload). Milliseconds; empty where the target tells none apart.
+    pub phases: BTreeMap<String, f64>,
     pub memory: MemoryFacts,
 }
 

@@ -344,10 +344,10 @@ fn failure(error: &NativeError) -> RunError {
         return RunError::unavailable("no_device", reason);
     }
     let code = match error {
+        _ if error.is_unsupported() => "unsupported",
         NativeError::File { .. } => "file",
         NativeError::NotBuilt => "not_built",
         NativeError::Load(_) => "load",
-        NativeError::Onnx(_) if error.is_unsupported() => "unsupported",
         NativeError::Onnx(_) => "load",
         NativeError::Task(_) | NativeError::Transcription(_) => "task",
         NativeError::Sound(_) => "sound",
@@ -426,17 +426,32 @@ fn sampling(sampling: &Sampling) -> SamplingParams {
 fn load_info(target: NativeTarget, options: &LoadOptions, loaded: Loaded) -> LoadInfo {
     let backend = loaded.backend;
     let gpu = backend.name == "gpu";
+    let ort = backend.name == "ort";
     let int8 = backend.activations == fewbit_engine::backend::Activations::Int8;
     LoadInfo {
         backend: target.name().to_owned(),
         variant: (!gpu).then(|| backend.adapter.clone()),
-        adapter: gpu.then(|| AdapterInfo {
-            name: backend.adapter.clone(),
-            driver: backend.driver.clone(),
-            software: Some(backend.software),
-            ..AdapterInfo::default()
-        }),
-        features: backend.features,
+        adapter: match (gpu, &backend.driver) {
+            (true, _) => Some(AdapterInfo {
+                name: backend.adapter.clone(),
+                driver: backend.driver.clone(),
+                software: Some(backend.software),
+                ..AdapterInfo::default()
+            }),
+            // A device that ONNX Runtime names.
+            (false, Some(device)) => Some(AdapterInfo {
+                name: device.clone(),
+                ..AdapterInfo::default()
+            }),
+            (false, None) => None,
+        },
+        // Of ONNX Runtime they are a session's options.
+        features: if ort {
+            Vec::new()
+        } else {
+            backend.features.clone()
+        },
+        flags: if ort { backend.features } else { Vec::new() },
         threads_asked: options.threads,
         threads: (!gpu).then_some(backend.threads),
         activations: Some(if int8 { "q8" } else { "float" }.to_owned()),

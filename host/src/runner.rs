@@ -1,6 +1,7 @@
 //! One model loaded on one target. The native runner wraps the engine; the browser runner drives a page.
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use crate::job::{
     AnswerJob, AnswerResult, EmbedJob, EmbedResult, ForwardJob, ForwardResult, GenerateJob,
@@ -14,7 +15,8 @@ pub type RunFuture<'a, T> = BoxFuture<'a, Result<T, RunError>>;
 /// Called while something goes on, from any thread.
 pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Progress {
     /// What is being done now, in words: "starting chromium", "reading weights".
     Stage(String),

@@ -13,11 +13,19 @@ pub enum Target {
     Browser(Browser, BrowserBackend),
 }
 
-/// The engine's own back ends, in this process.
+/// The engine's own back ends, in this process, and ONNX Runtime's execution providers, each in a process of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NativeBackend {
     Cpu,
     Wgpu,
+    OrtCpu,
+    OrtOpenVino,
+    OrtCuda,
+    OrtTensorRt,
+    OrtMiGraphX,
+    OrtCoreMl,
+    OrtQnn,
+    OrtDirectMl,
 }
 
 /// A browser family. On Linux `safari` is driven as WebKitGTK, and rows say so.
@@ -57,13 +65,37 @@ pub enum TargetError {
 }
 
 impl NativeBackend {
-    pub const ALL: [NativeBackend; 2] = [NativeBackend::Cpu, NativeBackend::Wgpu];
+    pub const ALL: [NativeBackend; 10] = [
+        NativeBackend::Cpu,
+        NativeBackend::Wgpu,
+        NativeBackend::OrtCpu,
+        NativeBackend::OrtOpenVino,
+        NativeBackend::OrtCuda,
+        NativeBackend::OrtTensorRt,
+        NativeBackend::OrtMiGraphX,
+        NativeBackend::OrtCoreMl,
+        NativeBackend::OrtQnn,
+        NativeBackend::OrtDirectMl,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
             NativeBackend::Cpu => "cpu",
             NativeBackend::Wgpu => "wgpu",
+            NativeBackend::OrtCpu => "ort-cpu",
+            NativeBackend::OrtOpenVino => "ort-openvino",
+            NativeBackend::OrtCuda => "ort-cuda",
+            NativeBackend::OrtTensorRt => "ort-tensorrt",
+            NativeBackend::OrtMiGraphX => "ort-migraphx",
+            NativeBackend::OrtCoreMl => "ort-coreml",
+            NativeBackend::OrtQnn => "ort-qnn",
+            NativeBackend::OrtDirectMl => "ort-directml",
         }
+    }
+
+    /// Whether ONNX Runtime computes.
+    pub const fn is_onnx_runtime(self) -> bool {
+        !matches!(self, NativeBackend::Cpu | NativeBackend::Wgpu)
     }
 }
 
@@ -134,7 +166,7 @@ impl FromStr for Target {
                 .into_iter()
                 .find(|b| b.name() == backend)
                 .map(Target::Native)
-                .ok_or_else(|| no_backend("cpu and wgpu"));
+                .ok_or_else(|| no_backend(NATIVE));
         }
         let browser = Browser::ALL
             .into_iter()
@@ -176,6 +208,10 @@ impl From<Target> for String {
     }
 }
 
+/// The native back ends in words.
+const NATIVE: &str = "cpu, wgpu, and of ONNX Runtime ort-cpu, ort-openvino, ort-cuda, ort-tensorrt, ort-migraphx, ort-coreml, \
+                      ort-qnn and ort-directml";
+
 fn known() -> String {
     let names: Vec<String> = Target::all().iter().map(Target::to_string).collect();
     names.join(", ")
@@ -190,7 +226,7 @@ mod tests {
         for target in Target::all() {
             assert_eq!(target.to_string().parse(), Ok(target));
         }
-        assert_eq!(Target::all().len(), 17);
+        assert_eq!(Target::all().len(), 25);
     }
 
     #[test]
@@ -198,7 +234,12 @@ mod tests {
         let message = |text: &str| text.parse::<Target>().unwrap_err().to_string();
         assert!(message("cpu").contains("native:cpu"));
         assert!(message("opera:wasm").contains("`opera`"));
-        assert!(message("native:webgpu").contains("cpu and wgpu"));
+        assert!(message("native:webgpu").contains("cpu, wgpu, and of ONNX Runtime"));
+        let all = NativeBackend::ALL.into_iter();
+        assert!(
+            all.map(NativeBackend::name)
+                .all(|name| NATIVE.contains(name))
+        );
         assert!(message("chrome:wgpu").contains("webgpu, webnn and wasm"));
         assert!(message("Chrome:wasm").contains("`Chrome`"));
     }

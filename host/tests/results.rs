@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fewbit_host::job::{LoadInfo, Outcome};
-use fewbit_host::results::record::{Cell, Measurement, Record, Run, TensorRow, now_us, unique};
+use fewbit_host::results::record::{
+    Attempt, Measurement, Record, Run, TensorRow, now_us, unique, unique_uuid,
+};
 use fewbit_host::results::{Announcement, Database, Results, ResultsError};
 use fewbit_host::serve::{Config, start};
 use fewbit_host::store::{Manifest, Store};
@@ -22,28 +24,20 @@ fn record() -> Record {
         "threads": 2,
     }))
     .unwrap();
+    let run = Run {
+        run: unique(),
+        started_us: now_us(),
+        command: "bench".into(),
+        arguments: vec!["--target".into(), "firefox:webgpu".into()],
+        fewbit: "0.1.0".into(),
+        ..Run::default()
+    };
     Record {
-        run: Run {
-            run: unique(),
-            started_us: now_us(),
-            command: "bench".into(),
-            arguments: vec!["--target".into(), "firefox:webgpu".into()],
-            fewbit: "0.1.0".into(),
-            ..Run::default()
-        },
-        cells: vec![Cell {
-            cell: unique(),
-            started_us: now_us(),
-            target: "firefox:webgpu".into(),
+        attempts: vec![Attempt {
             outcome: Outcome::Pass,
-            stability: None,
             validity: Some("valid".into()),
-            reason: None,
-            model: "smollm2".into(),
-            task: "generate".into(),
             info: Some(info),
             parity_max_abs: Some(1e-5),
-            parity_max_rel: None,
             measurements: vec![Measurement::new(
                 "decode_tokens_per_second",
                 "tokens/s",
@@ -59,7 +53,9 @@ fn record() -> Record {
                 holds: true,
                 note: None,
             }],
+            ..Attempt::begin("firefox:webgpu", "smollm2", "generate")
         }],
+        ..Record::new(&run)
     }
 }
 
@@ -80,10 +76,20 @@ fn rows_come_back() {
         let mut record = record();
         database.append(&record).unwrap();
         // The same run with another cell is one run.
-        record.cells[0].cell = unique();
+        record.attempts[0].attempt = unique_uuid();
+        // The same batch again changes nothing, whatever it holds.
+        database.append(&record).unwrap();
+        assert_eq!(one(&database, "SELECT count(*) FROM attempts"), 1);
+        record.batch = unique();
+        database.append(&record).unwrap();
+        // An attempt that is there already is not there twice.
+        record.batch = unique();
         database.append(&record).unwrap();
         assert_eq!(one(&database, "SELECT count(*) FROM runs"), 1);
-        assert_eq!(one(&database, "SELECT count(*) FROM cells"), 2);
+        assert_eq!(one(&database, "SELECT count(*) FROM attempts"), 2);
+        assert_eq!(one(&database, "SELECT count(*) FROM browsers"), 1);
+        assert_eq!(one(&database, "SELECT attempts FROM cells"), 2);
+        assert_eq!(one(&database, "SELECT stability FROM cells"), "stable");
     }
     let database = own(&path);
     let answer = database
@@ -101,7 +107,7 @@ fn rows_come_back() {
         json!({"name": "decode_tokens_per_second", "type": "DOUBLE"})
     );
     assert_eq!(
-        one(&database, "SELECT features FROM cells"),
+        one(&database, "SELECT features FROM attempts"),
         json!(["shader-f16", "it's \"quoted\""])
     );
     assert_eq!(
@@ -113,13 +119,13 @@ fn rows_come_back() {
         "firefox:webgpu"
     );
     assert_eq!(one(&database, "SELECT 'nan'::DOUBLE"), "NaN");
-    assert_eq!(one(&database, "SELECT sum(compared) FROM tensors"), 9766);
+    assert_eq!(one(&database, "SELECT sum(compared) FROM parity"), 9766);
     assert_eq!(
         one(&database, "WITH a AS (VALUES (1.5)) FROM a -- a comment;"),
         1.5
     );
     assert_eq!(one(&database, "DESCRIBE results;"), "started");
-    assert_eq!(one(&database, "SHOW TABLES"), "cells");
+    assert_eq!(one(&database, "SHOW TABLES"), "adapters");
     let twice = database.query("SELECT 1 AS a, 2 AS a").unwrap();
     assert_eq!(twice["rows"][0], json!([1, 2]));
 }
@@ -141,29 +147,29 @@ fn sql_of_a_user_cannot_reach_out() {
         format!("SELECT content FROM read_text('{secret}')"),
         format!("SELECT * FROM read_blob('{secret}')"),
         format!("SELECT * FROM glob('{}/*')", dir.path().display()),
-        format!("SELECT * FROM query('COPY cells TO ''{out}''')"),
-        format!("SELECT * FROM (COPY cells TO '{out}')"),
-        format!("COPY cells TO '{out}'"),
+        format!("SELECT * FROM query('COPY attempts TO ''{out}''')"),
+        format!("SELECT * FROM (COPY attempts TO '{out}')"),
+        format!("COPY attempts TO '{out}'"),
         format!("COPY (SELECT 1) TO '{out}' (FORMAT csv)"),
         format!("EXPORT DATABASE '{out}'"),
         format!("ATTACH '{out}' AS b"),
-        format!("SELECT 1; COPY cells TO '{out}'"),
-        format!("COPY cells TO '{out}'; SELECT 1"),
-        format!("SELECT 1) ; COPY cells TO '{out}' ; (SELECT 1"),
-        format!("DESCRIBE cells); COPY cells TO '{out}'; SELECT * FROM (DESCRIBE cells"),
+        format!("SELECT 1; COPY attempts TO '{out}'"),
+        format!("COPY attempts TO '{out}'; SELECT 1"),
+        format!("SELECT 1) ; COPY attempts TO '{out}' ; (SELECT 1"),
+        format!("DESCRIBE attempts); COPY attempts TO '{out}'; SELECT * FROM (DESCRIBE attempts"),
         "SELECT * FROM read_parquet('https://example.org/x.parquet')".into(),
         "INSTALL httpfs".into(),
         "LOAD httpfs".into(),
         "SET enable_external_access = true".into(),
         "RESET lock_configuration".into(),
         "PRAGMA enable_external_access".into(),
-        "DROP TABLE cells".into(),
-        "DELETE FROM cells".into(),
+        "DROP TABLE attempts".into(),
+        "DELETE FROM attempts".into(),
         "INSERT INTO runs SELECT * FROM runs".into(),
-        "UPDATE cells SET outcome = 'pass'".into(),
+        "UPDATE attempts SET outcome = 'pass'".into(),
         "CREATE TABLE t AS SELECT 1".into(),
-        "WITH a AS (DELETE FROM cells RETURNING *) SELECT * FROM a".into(),
-        "COMMIT; DROP TABLE cells".into(),
+        "WITH a AS (DELETE FROM attempts RETURNING *) SELECT * FROM a".into(),
+        "COMMIT; DROP TABLE attempts".into(),
         "CHECKPOINT".into(),
         "".into(),
         ";".into(),
@@ -174,7 +180,7 @@ fn sql_of_a_user_cannot_reach_out() {
         assert!(!format!("{result:?}").contains("hunter2"), "{sql}");
         assert!(!Path::new(&out).exists(), "{sql}");
     }
-    assert_eq!(one(&database, "SELECT count(*) FROM cells"), 1);
+    assert_eq!(one(&database, "SELECT count(*) FROM attempts"), 1);
     assert_eq!(one(&database, "SELECT count(*) FROM runs"), 1);
 }
 
@@ -211,10 +217,10 @@ async fn others_reach_the_owner() {
         assert!(matches!(other, Results::Other(_)));
         other.append(&record()).unwrap();
         assert_eq!(
-            other.query("SELECT count(*) FROM cells").unwrap()["rows"][0][0],
+            other.query("SELECT count(*) FROM attempts").unwrap()["rows"][0][0],
             1
         );
-        let error = other.query("DROP TABLE cells").unwrap_err().to_string();
+        let error = other.query("DROP TABLE attempts").unwrap_err().to_string();
         assert!(error.contains("SELECT"), "{error}");
     })
     .await
@@ -228,7 +234,7 @@ async fn others_reach_the_owner() {
             0o600
         );
     }
-    assert_eq!(one(&database, "SELECT count(*) FROM cells"), 1);
+    assert_eq!(one(&database, "SELECT count(*) FROM attempts"), 1);
     drop(announcement);
     running.stop(Duration::from_secs(1)).await;
     drop(database);
@@ -238,7 +244,7 @@ async fn others_reach_the_owner() {
         r#"{"pid": 1, "url": "http://127.0.0.1:1", "token": "x"}"#,
     )
     .unwrap();
-    assert_eq!(one(&own(&path), "SELECT count(*) FROM cells"), 1);
+    assert_eq!(one(&own(&path), "SELECT count(*) FROM attempts"), 1);
 }
 
 /// Holds a database as another program would, in a process of its own: this test's executable, run again.

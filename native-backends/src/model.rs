@@ -13,6 +13,10 @@ use fewbit_engine::model::BuildOptions;
 use fewbit_engine::session::SessionError;
 use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::checkpoint::ModelFiles;
+use fewbit_engine::task::encoder::EncodeError;
+use fewbit_engine::task::forward::ForwardError;
+use fewbit_engine::task::generate::GenerateError;
+use fewbit_engine::task::score::ScoreError;
 use fewbit_engine::task::transcribe::TranscriptionError;
 use fewbit_engine::task::{LoadError, Model, ModelFacts, TaskError};
 use fewbit_onnx::{ImportOptions, OpenError};
@@ -57,9 +61,22 @@ pub enum NativeError {
 }
 
 impl NativeError {
-    /// Whether the model's files ask for what is not imported.
+    /// Whether the model's files ask for what is not imported, or for what the back end has not.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self, NativeError::Onnx(OpenError::Import(error)) if error.is_unsupported())
+        let session = match self {
+            NativeError::Onnx(OpenError::Import(error)) => return error.is_unsupported(),
+            NativeError::Load(LoadError::Session(error)) => Some(error),
+            NativeError::Task(error)
+            | NativeError::Transcription(TranscriptionError::Task(error)) => session_error(error),
+            _ => None,
+        };
+        let refused = |error: &SessionError| {
+            matches!(
+                error,
+                SessionError::Backend(BackendError::Unsupported { .. })
+            )
+        };
+        session.is_some_and(refused)
     }
 
     /// Why no device could be opened, if that is what went wrong.
@@ -74,6 +91,23 @@ impl NativeError {
     }
 }
 
+/// What the session said, if it is that which went wrong.
+fn session_error(error: &TaskError) -> Option<&SessionError> {
+    use fewbit_engine::task::decoder::DecodeError;
+    let decode = match error {
+        TaskError::Generate(GenerateError::Decode(error)) => error,
+        TaskError::Score(ScoreError::Decode(error)) => error,
+        TaskError::Forward(ForwardError::Decode(error)) => error,
+        TaskError::Encode(EncodeError::Session(error))
+        | TaskError::Forward(ForwardError::Session(error)) => return Some(error),
+        _ => return None,
+    };
+    match decode {
+        DecodeError::Session(error) => Some(error),
+        _ => None,
+    }
+}
+
 /// What was loaded, on what.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -82,7 +116,7 @@ pub struct Loaded {
     pub memory: MemoryUse,
     /// All of it.
     pub elapsed: Duration,
-    /// Of it, making one token so that the pipelines are compiled; only on a GPU.
+    /// Of it, making one token so that the pipelines are compiled, or ONNX Runtime's session is made; not on the CPU.
     pub compile: Option<Duration>,
 }
 
@@ -205,7 +239,8 @@ fn open(
         result => result?,
     };
     let compiling = Instant::now();
-    let compile = if model.backend().name == "gpu" && model.can_generate() {
+    let compiles = matches!(model.backend().name, "gpu" | "ort");
+    let compile = if compiles && model.can_generate() {
         pollster::block_on(crate::run::warm_up(&mut model))?;
         Some(compiling.elapsed())
     } else {

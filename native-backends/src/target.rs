@@ -13,6 +13,9 @@ pub enum NativeTarget {
     Cpu,
     /// Hardware where there is any, else a software adapter, which every result names.
     Wgpu,
+    /// An execution provider of the ONNX Runtime that this process holds.
+    #[cfg(feature = "ort")]
+    Ort(crate::ort::Provider),
 }
 
 impl NativeTarget {
@@ -20,6 +23,8 @@ impl NativeTarget {
         match self {
             NativeTarget::Cpu => "cpu",
             NativeTarget::Wgpu => "wgpu",
+            #[cfg(feature = "ort")]
+            NativeTarget::Ort(provider) => provider.name(),
         }
     }
 
@@ -48,6 +53,10 @@ impl NativeTarget {
             }
             #[cfg(not(feature = "wgpu"))]
             NativeTarget::Wgpu => None,
+            #[cfg(feature = "ort")]
+            NativeTarget::Ort(provider) => {
+                Some(Box::new(crate::ort::OrtDevice::new(provider, threads)))
+            }
         }
     }
 }

@@ -13,7 +13,9 @@ pub mod proto;
 mod rewrite;
 mod session;
 
-pub use export::{ExportError, ExternalData, OnExport, Prepared, export, prepare};
+pub use export::{
+    ExportError, ExternalData, Initializer, OnExport, Prepared, StatePort, export, prepare,
+};
 pub use import::{
     DecoderOptions, Filling, ImportError, ImportOptions, Imported, ImportedDecoder, Interface,
     OnnxFile, TensorFault, UnsupportedOperator, import, import_decoder, imported_operators,

@@ -82,16 +82,8 @@ fn quick(project: &Project, progress: &Progress) -> Result<Report> {
     onnx::all(project, progress);
     let started = Instant::now();
     let mut report = Report::new("quick");
-    let mut crates = cargo::command(project);
-    give_runtime_folder(project, &mut crates)?;
-    crates
-        .args(["test", "--workspace", "--no-fail-fast"])
-        .args(["--exclude", "fewbit-browser-tests"])
-        // The module itself is tested in the browsers; natively it has nothing to run.
-        .args(["--exclude", "fewbit-runtime-wasm"])
-        // The tools are built already, in their own profile.
-        .args(["--exclude", "xtask", "--exclude", "xtask-bindgen"])
-        .args(SHOW);
+    let mut crates = native(project)?;
+    crates.args(SHOW);
     report.add(progress, &mut crates, Duration::from_secs(60 * 60))?;
     let mut tools = cargo::command(project);
     tools.args(["test", "--profile", "xtask", "-p", "xtask"]);
@@ -131,8 +123,26 @@ fn in_browsers(project: &Project, progress: &Progress) -> Result<Report> {
         .args(SHOW)
         .arg("--test-threads=1");
     report.add(progress, &mut tests, Duration::from_secs(60 * 60))?;
+    // The command itself with browsers: as the quick tier has built it.
+    let mut command = native(project)?;
+    command.args(["--test", "matrix", "--", "--ignored", "--show-output"]);
+    report.add(progress, &mut command, Duration::from_secs(30 * 60))?;
     report.took = started.elapsed();
     Ok(report)
+}
+
+/// `cargo test` of all that has native tests.
+fn native(project: &Project) -> Result<Command> {
+    let mut crates = cargo::command(project);
+    give_runtime_folder(project, &mut crates)?;
+    crates
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(["--exclude", "fewbit-browser-tests"])
+        // The module itself is tested in the browsers; natively it has nothing to run.
+        .args(["--exclude", "fewbit-runtime-wasm"])
+        // The tools are built already, in their own profile.
+        .args(["--exclude", "xtask", "--exclude", "xtask-bindgen"]);
+    Ok(crates)
 }
 
 /// Mesa's Vulkan drivers look for a compositor there, and complain in every test that opens a device where the variable

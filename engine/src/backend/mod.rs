@@ -130,6 +130,12 @@ pub trait Backend {
         true
     }
 
+    /// Whether it compiles graphs with symbols. A plan then serves every size, and stays when a state changes its shape;
+    /// nothing was decomposed, folded or fused before.
+    fn takes_symbols(&self) -> bool {
+        false
+    }
+
     /// Makes room for a weight of `shape`.
     fn create_weight(
         &mut self,
@@ -159,9 +165,15 @@ pub trait Backend {
     /// Gives a state a larger `axis` and keeps its elements where they were; plans over it must be dropped first.
     fn grow_state(&mut self, id: StateId, axis: usize, size: usize) -> Result<(), BackendError>;
 
+    /// Empties a state and gives it another shape, while plans over it stay. Only a back end that takes symbols is asked.
+    fn reset_state(&mut self, id: StateId, _shape: &[usize]) -> Result<(), BackendError> {
+        let kind = "state to empty";
+        Err(BackendError::Unknown { kind, id: id.0 })
+    }
+
     fn drop_state(&mut self, id: StateId);
 
-    /// Makes a plan of a graph without symbols, whose weights and states are these by name.
+    /// Makes a plan of a graph, without symbols unless [`Backend::takes_symbols`], whose weights and states are these by name.
     fn compile<'a>(
         &'a mut self,
         graph: &'a Graph,

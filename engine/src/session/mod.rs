@@ -235,6 +235,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether a plan serves every size, so that nothing need be padded.
+    pub fn takes_symbols(&self) -> bool {
+        self.backend.takes_symbols()
+    }
+
     /// How often a lost device was replaced.
     pub fn recoveries(&self) -> usize {
         self.recoveries

@@ -63,8 +63,14 @@ impl PlanCache {
     ) -> Result<Plan, SessionError> {
         self.clock += 1;
         let clock = self.clock;
+        let symbols = backend.takes_symbols();
+        let (none, first) = (Bindings::new(), graph.outputs.first());
+        let bindings = if symbols { &none } else { bindings };
         let found = self.plans.iter_mut().find(|cached| {
-            cached.part == part && cached.bindings == *bindings && cached.outputs == outputs
+            cached.part == part
+                && cached.bindings == *bindings
+                // A run for its states alone does not want a plan of its own where each holds all weights.
+                && (cached.outputs == outputs || (symbols && outputs.is_empty()))
         });
         if let Some(cached) = found {
             cached.last_used = clock;
@@ -75,6 +81,11 @@ impl PlanCache {
         {
             backend.drop_plan(self.plans.swap_remove(oldest).plan.id);
         }
+        let one = first.map(|(name, _)| name.as_str());
+        let outputs: &[&str] = match &one {
+            Some(one) if symbols && outputs.is_empty() => std::slice::from_ref(one),
+            _ => outputs,
+        };
         let prepared = prepare(backend, graph, bindings, outputs)?;
         let limit = match backend.keeps_64_bits() {
             true => None,
@@ -111,6 +122,9 @@ fn prepare(
         .outputs
         .retain(|(name, _)| outputs.contains(&name.as_str()));
     let needed = prune_inputs(&wanted);
+    if backend.takes_symbols() {
+        return Ok(needed);
+    }
     // A symbol that only dropped parts had is no longer there to bind.
     let symbols = needed.symbols();
     let bindings = bindings

@@ -53,7 +53,9 @@ impl States {
         bindings: &Bindings,
         plans: &mut PlanCache,
     ) -> Result<(), SessionError> {
-        let mut changed = false;
+        // Plans with symbols stay.
+        let symbols = backend.takes_symbols();
+        let mut changed = symbols;
         for template in &self.templates[part] {
             let bound: Result<Vec<Dim>, GraphError> = template
                 .shape
@@ -75,6 +77,7 @@ impl States {
                 Some(&id) if grows => {
                     backend.grow_state(id, CAPACITY_AXIS, shape[CAPACITY_AXIS])?;
                 }
+                Some(&id) if symbols => backend.reset_state(id, &shape)?,
                 old => {
                     if let Some(&id) = old {
                         backend.drop_state(id);

@@ -376,6 +376,7 @@ impl Decoder {
         let shape = inputs.find(ids).map(|id| &graph.value(id).shape);
         match shape.and_then(|shape| shape.get(1)?.fixed()) {
             Some(size) => (size, size.min(rest)),
+            None if self.session.takes_symbols() => (rest.min(MAX_CHUNK), rest.min(MAX_CHUNK)),
             None => next_chunk(rest),
         }
     }

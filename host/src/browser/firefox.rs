@@ -126,6 +126,14 @@ pub(super) fn driver_arguments(port: u16, second_port: u16, profiles: &Path) -> 
     ]
 }
 
+/// For a browser that another side starts.
+pub(super) fn remote_capabilities(start: &Start) -> serde_json::Value {
+    json!({
+        "browserName": "firefox",
+        "moz:firefoxOptions": { "args": arguments(start), "prefs": preferences(start) },
+    })
+}
+
 pub(super) fn capabilities(installed: &Installed, start: &Start) -> serde_json::Value {
     json!({
         "browserName": "firefox",

@@ -15,6 +15,7 @@ mod firefox;
 mod page;
 mod probe;
 mod process;
+mod remote;
 mod runner;
 mod safari;
 mod session;
@@ -28,6 +29,7 @@ pub use find::{Installed, find};
 pub use page::{JobFailure, PageEvent, RunnerPage};
 pub use probe::{Adapter, Features, Probe, Webnn};
 pub use process::sweep;
+pub use remote::{Remote, RemoteError};
 pub use runner::{BrowserOptions, BrowserRunner, Pages};
 pub use session::{Hardware, Session, SessionInfo, SessionOptions};
 

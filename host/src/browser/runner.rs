@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::page::{JobFailure, PageEvent, RunnerPage};
 use super::probe::Probe;
 use super::session::{Session, SessionOptions};
-use super::{BrowserError, find};
+use super::{BrowserError, Remote, find};
 use crate::job::{
     AnswerJob, AnswerResult, BrowserFacts, EmbedJob, EmbedResult, ForwardJob, ForwardResult,
     GenerateJob, GenerateResult, GraphJob, GraphResult, Job, LoadInfo, LoadJob, LoadOptions,
@@ -49,6 +49,8 @@ pub struct BrowserOptions {
     pub extra_flags: Vec<String>,
     /// Where a picture of the page goes when a job fails.
     pub failures: Option<PathBuf>,
+    /// Drive it there, instead of starting one on this machine.
+    pub remote: Option<Remote>,
 }
 
 impl Default for BrowserOptions {
@@ -57,6 +59,7 @@ impl Default for BrowserOptions {
             headless: true,
             extra_flags: Vec::new(),
             failures: None,
+            remote: None,
         }
     }
 }
@@ -97,7 +100,6 @@ impl<'p> BrowserRunner<'p> {
     async fn start(&mut self) -> Result<&mut RunnerPage, RunError> {
         if self.page.is_none() {
             self.pages.ready()?;
-            let installed = find(self.browser).map_err(run_error)?;
             let options = SessionOptions {
                 webgpu: self.backend == BrowserBackend::Webgpu,
                 webnn: self.backend == BrowserBackend::Webnn,
@@ -105,13 +107,15 @@ impl<'p> BrowserRunner<'p> {
                 extra_flags: self.options.extra_flags.clone(),
             };
             let url = self.pages.url();
-            let session = Session::open(
-                &installed,
-                &options,
-                &format!("{}/runner", url.trim_end_matches('/')),
-            )
-            .await
-            .map_err(run_error)?;
+            let page = format!("{}/runner", url.trim_end_matches('/'));
+            let session = match &self.options.remote {
+                Some(remote) => Session::open_remote(self.browser, remote, &options, &page).await,
+                None => {
+                    let installed = find(self.browser).map_err(run_error)?;
+                    Session::open(&installed, &options, &page).await
+                }
+            };
+            let session = session.map_err(run_error)?;
             if let (true, None) = (options.webgpu, &session.info().adapter) {
                 let reason = session
                     .info()

@@ -11,13 +11,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fantoccini::{Client, ClientBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
 use super::find::Installed;
 use super::probe::{Adapter, Probe};
 use super::process::Group;
-use super::{BrowserError, chromium, firefox, safari, webkit};
+use super::{BrowserError, Remote, chromium, firefox, safari, webkit};
 use crate::target::Browser;
 
 /// How long a driver may take to listen, and an X server to be there.
@@ -92,6 +91,31 @@ pub struct SessionInfo {
     pub no_adapter: Option<String>,
 }
 
+/// Where a browser is started.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Here(&'a Installed),
+    There(Browser, &'a Remote),
+}
+
+impl Place<'_> {
+    fn browser(self) -> Browser {
+        match self {
+            Place::Here(installed) => installed.browser,
+            Place::There(browser, _) => browser,
+        }
+    }
+}
+
+/// What a session's capabilities say.
+fn said(client: &Client, name: &str) -> String {
+    let all = client.capabilities();
+    all.and_then(|all| all.get(name))
+        .and_then(Value::as_str)
+        .unwrap_or("unknown")
+        .to_owned()
+}
+
 /// What the first session of this process found out about a browser's adapters; later ones start the same way.
 #[derive(Clone)]
 struct Known {
@@ -121,6 +145,27 @@ impl Session {
         options: &SessionOptions,
         secure_page: &str,
     ) -> Result<Session, BrowserError> {
+        Session::open_at(Place::Here(installed), options, secure_page).await
+    }
+
+    /// The same behind a WebDriver URL.
+    ///
+    /// # Errors
+    /// [`BrowserError`] when the URL gives no session within its limits.
+    pub async fn open_remote(
+        browser: Browser,
+        remote: &Remote,
+        options: &SessionOptions,
+        secure_page: &str,
+    ) -> Result<Session, BrowserError> {
+        Session::open_at(Place::There(browser, remote), options, secure_page).await
+    }
+
+    async fn open_at(
+        place: Place<'_>,
+        options: &SessionOptions,
+        secure_page: &str,
+    ) -> Result<Session, BrowserError> {
         let start = |hardware| Start {
             hardware,
             webnn: options.webnn,
@@ -128,37 +173,35 @@ impl Session {
             extra_flags: options.extra_flags.clone(),
         };
         if !options.webgpu {
-            return Session::start(installed, &start(Hardware::NoGpu)).await;
+            return Session::start(place, &start(Hardware::NoGpu)).await;
         }
+        let browser = place.browser();
         static KNOWN: Mutex<Option<HashMap<Browser, Known>>> = Mutex::new(None);
         let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known()
-            .get_or_insert_default()
-            .get(&installed.browser)
-            .cloned();
+        let found = known().get_or_insert_default().get(&browser).cloned();
         if let Some(found) = found {
-            let mut session = Session::start(installed, &start(found.hardware)).await?;
-            session.info.notes = found.notes;
+            let mut session = Session::start(place, &start(found.hardware)).await?;
+            session.info.notes.extend(found.notes);
             session.info.adapter = found.adapter;
             session.info.no_adapter = found.no_adapter;
             return Ok(session);
         }
         let mut notes = Vec::new();
-        let attempts = attempts(installed.browser, &mut notes);
+        let attempts = attempts(browser, &mut notes);
         let last = attempts.len() - 1;
         for (index, hardware) in attempts.into_iter().enumerate() {
-            let mut session = Session::start(installed, &start(hardware)).await?;
+            let mut session = Session::start(place, &start(hardware)).await?;
             session.goto(secure_page).await?;
             let (adapter, no_adapter) = Probe::adapter(&mut session).await?;
             let is_hardware = adapter
                 .as_ref()
                 .is_some_and(|adapter| adapter.software != Some(true));
             if index == last || is_hardware {
-                session.info.notes = notes.clone();
+                session.info.notes.extend(notes.clone());
                 session.info.adapter = adapter.clone();
                 session.info.no_adapter = no_adapter.clone();
                 known().get_or_insert_default().insert(
-                    installed.browser,
+                    browser,
                     Known {
                         hardware,
                         notes,
@@ -181,7 +224,11 @@ impl Session {
         unreachable!("the last attempt returns")
     }
 
-    async fn start(installed: &Installed, start: &Start) -> Result<Session, BrowserError> {
+    async fn start(place: Place<'_>, start: &Start) -> Result<Session, BrowserError> {
+        let installed = match place {
+            Place::Here(installed) => installed,
+            Place::There(browser, remote) => return Session::there(browser, remote, start).await,
+        };
         let browser = installed.browser;
         let group = Group::new()?;
         let mut environment = Vec::new();
@@ -215,22 +262,16 @@ impl Session {
                 .map(|server| format!("under {}", server.display())),
         );
         let port = start_driver(installed, &group, &profile, &environment).await?;
-        let client = connect(browser, &group, port, capabilities).await?;
-        let said = client.capabilities();
-        let text = |name: &str| {
-            said.and_then(|all| all.get(name))
-                .and_then(Value::as_str)
-                .unwrap_or("unknown")
-                .to_owned()
-        };
+        let url = format!("http://127.0.0.1:{port}");
+        let client = connect(browser, &group, &url, capabilities).await?;
         let driver = installed
             .driver
             .file_stem()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
         let info = SessionInfo {
-            browser_name: text("browserName"),
-            browser_version: text("browserVersion"),
+            browser_name: said(&client, "browserName"),
+            browser_version: said(&client, "browserVersion"),
             // WebKitWebDriver does not tell its version; it is the browser's.
             driver: match &installed.driver_version {
                 Some(version) => format!("{driver} {version}"),
@@ -238,6 +279,45 @@ impl Session {
             },
             flags,
             notes: Vec::new(),
+            adapter: None,
+            no_adapter: None,
+        };
+        Ok(Session {
+            browser,
+            client,
+            info,
+            group,
+            driver_log: DRIVER_LOG,
+        })
+    }
+
+    /// A session that another side starts.
+    async fn there(
+        browser: Browser,
+        remote: &Remote,
+        start: &Start,
+    ) -> Result<Session, BrowserError> {
+        let group = Group::new()?;
+        let flags = match browser {
+            Browser::Chrome | Browser::Shell | Browser::Edge => chromium::flags(start),
+            Browser::Firefox => firefox::flags(start),
+            Browser::Safari => Vec::new(),
+        };
+        let capabilities = remote.capabilities(browser, start);
+        let client = connect(browser, &group, &remote.url, capabilities).await?;
+        let mut notes = vec![format!("driven at {}", remote.shown())];
+        // A grid tells more of the node in capabilities of its own.
+        for (name, value) in client.capabilities().into_iter().flatten() {
+            if let (Some(name), Some(value)) = (name.strip_prefix("se:"), value.as_str()) {
+                notes.push(format!("{name}: {value}"));
+            }
+        }
+        let info = SessionInfo {
+            browser_name: said(&client, "browserName"),
+            browser_version: said(&client, "browserVersion"),
+            driver: format!("WebDriver at {}", remote.shown()),
+            flags,
+            notes,
             adapter: None,
             no_adapter: None,
         };
@@ -519,16 +599,20 @@ async fn start_driver(
 async fn connect(
     browser: Browser,
     group: &Group,
-    port: u16,
+    url: &str,
     mut capabilities: Value,
 ) -> Result<Client, BrowserError> {
     capabilities["timeouts"] = json!({ "script": 30_000, "pageLoad": 60_000, "implicit": 0 });
     let Value::Object(capabilities) = capabilities else {
         unreachable!("capabilities are an object");
     };
-    let mut builder = ClientBuilder::new(HttpConnector::new());
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_webpki_roots()
+        .https_or_http()
+        .enable_http1()
+        .build();
+    let mut builder = ClientBuilder::new(connector);
     builder.capabilities(capabilities);
-    let url = format!("http://127.0.0.1:{port}");
     let failed = |reason: String| {
         let log = group.log(DRIVER_LOG, 1000);
         BrowserError::NoSession {
@@ -540,7 +624,7 @@ async fn connect(
             },
         }
     };
-    match tokio::time::timeout(NEW_SESSION, builder.connect(&url)).await {
+    match tokio::time::timeout(NEW_SESSION, builder.connect(url)).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed(format!(

@@ -164,13 +164,17 @@ enum Place<'p> {
     Native(NativeTarget),
     #[cfg(feature = "webdriver")]
     Browser(Box<BrowserCases<'p>>),
+    OnnxRuntime,
     NotBuilt(Target, PhantomData<&'p ()>),
 }
 
 impl<'p> Place<'p> {
     fn new(target: Target, pages: Option<&'p Running>) -> Place<'p> {
         match (target, pages) {
-            (Target::Native(backend), _) => Place::Native(native(backend)),
+            (Target::Native(backend), _) => match native(backend) {
+                Some(target) => Place::Native(target),
+                None => Place::OnnxRuntime,
+            },
             #[cfg(feature = "webdriver")]
             (Target::Browser(browser, backend), Some(pages)) => {
                 Place::Browser(Box::new(BrowserCases::new(browser, backend, pages)))
@@ -184,6 +188,7 @@ impl<'p> Place<'p> {
             Place::Native(target) => run(case, *target),
             #[cfg(feature = "webdriver")]
             Place::Browser(browser) => browser.run(&case).await,
+            Place::OnnxRuntime => without(Outcome::Unsupported, NOT_OURS.into()),
             Place::NotBuilt(target, _) => {
                 let reason = format!("{target} is not in this build of fewbit");
                 without(Outcome::Unavailable, reason)
@@ -199,10 +204,15 @@ impl<'p> Place<'p> {
     }
 }
 
-fn native(backend: NativeBackend) -> NativeTarget {
+/// Why ONNX Runtime runs no cases.
+const NOT_OURS: &str = "cases are run by fewbit's own operators; ONNX Runtime has its own";
+
+/// The engine's own back end, if it is one.
+fn native(backend: NativeBackend) -> Option<NativeTarget> {
     match backend {
-        NativeBackend::Cpu => NativeTarget::Cpu,
-        NativeBackend::Wgpu => NativeTarget::Wgpu,
+        NativeBackend::Cpu => Some(NativeTarget::Cpu),
+        NativeBackend::Wgpu => Some(NativeTarget::Wgpu),
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 #[cfg(feature = "results")]
 use anyhow::Context;
 
-use crate::results::record::Cell;
+use crate::results::record::Attempt;
 use crate::store::ModelFiles;
 #[cfg(feature = "results")]
 use crate::store::Store;
@@ -44,6 +44,12 @@ impl Kept {
         })
     }
 
+    /// The results, wherever they are; nothing where none are kept.
+    #[cfg_attr(not(all(feature = "native", feature = "webdriver")), allow(dead_code))]
+    pub(super) fn results(&self) -> Option<std::sync::Arc<crate::results::Results>> {
+        self.results.clone()
+    }
+
     /// Refuses a model whose files nobody has looked at, or that have changed since.
     #[cfg(feature = "native")]
     pub(super) async fn require_verified(
@@ -72,13 +78,13 @@ impl Kept {
         crate::verified::require(files, model)
     }
 
-    pub(super) async fn append(&self, run: &crate::results::record::Run, cell: Cell) {
+    pub(super) async fn append(&self, run: &crate::results::record::Run, attempt: Attempt) {
         let Some(results) = self.results.clone() else {
             return;
         };
         let record = crate::results::record::Record {
-            run: run.clone(),
-            cells: vec![cell],
+            attempts: vec![attempt],
+            ..crate::results::record::Record::new(run)
         };
         match tokio::task::spawn_blocking(move || results.append(&record)).await {
             Ok(Ok(())) => {}
@@ -108,5 +114,5 @@ impl Kept {
         crate::verified::require(files, model)
     }
 
-    pub(super) async fn append(&self, _: &crate::results::record::Run, _: Cell) {}
+    pub(super) async fn append(&self, _: &crate::results::record::Run, _: Attempt) {}
 }

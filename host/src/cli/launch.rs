@@ -13,23 +13,33 @@ use crate::store::{ModelFiles, Store};
 use crate::target::Target;
 
 /// How to load, the same for every command that runs a model.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct LoadArgs {
     /// Threads on the CPU; without it, what the machine has.
     #[arg(long)]
-    threads: Option<usize>,
+    pub(super) threads: Option<usize>,
     /// `float` keeps activations in floating point; `q8` lets products with block formats quantize them to 8 bits.
     #[arg(long, value_parser = activations)]
-    activations: Option<Activations>,
+    pub(super) activations: Option<Activations>,
     /// Tokens the model may hold; without it, what its files say.
     #[arg(long, value_name = "TOKENS")]
-    context: Option<usize>,
+    pub(super) context: Option<usize>,
     /// Show the browser's window.
     #[arg(long)]
-    window: bool,
+    pub(super) window: bool,
     /// A flag for the browser, such as --browser-flag=--enable-features=Vulkan; may be given several times.
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
-    browser_flag: Vec<String>,
+    pub(super) browser_flag: Vec<String>,
+    /// Drive browsers at this WebDriver URL (a Selenium Grid, a device farm, a phone) instead of starting them here. They
+    /// open pages of this machine's 127.0.0.1, so that elsewhere a port has to be forwarded.
+    #[arg(long, value_name = "URL")]
+    pub(super) webdriver: Option<String>,
+    /// With --webdriver: capabilities to ask for beside the browser's, as JSON or @FILE.
+    #[arg(long, value_name = "JSON|@FILE", requires = "webdriver")]
+    pub(super) capabilities: Option<String>,
+    /// Where pictures of failures go.
+    #[arg(skip)]
+    pub(super) failures: Option<std::path::PathBuf>,
 }
 
 fn activations(text: &str) -> Result<Activations, String> {
@@ -46,6 +56,23 @@ impl LoadArgs {
             threads: self.threads,
             activations: self.activations,
             context: self.context,
+        }
+    }
+}
+
+#[cfg(feature = "webdriver")]
+impl LoadArgs {
+    /// Where browsers are driven, if not here.
+    pub(super) fn remote(
+        &self,
+    ) -> Result<Option<crate::browser::Remote>, crate::browser::RemoteError> {
+        let Some(url) = &self.webdriver else {
+            return Ok(None);
+        };
+        let remote: crate::browser::Remote = url.parse()?;
+        match &self.capabilities {
+            Some(text) => remote.with_capabilities(text).map(Some),
+            None => Ok(Some(remote)),
         }
     }
 }
@@ -86,13 +113,14 @@ pub(crate) fn runner<'p>(
 
 #[cfg(feature = "native")]
 fn native<'p>(backend: crate::target::NativeBackend) -> Result<Box<dyn Runner + 'p>, RunError> {
+    use crate::native::NativeRunner;
     use crate::target::NativeBackend;
     use fewbit_native_backends::NativeTarget;
-    let target = match backend {
-        NativeBackend::Cpu => NativeTarget::Cpu,
-        NativeBackend::Wgpu => NativeTarget::Wgpu,
-    };
-    Ok(Box::new(crate::native::NativeRunner::new(target)))
+    match backend {
+        NativeBackend::Cpu => Ok(Box::new(NativeRunner::new(NativeTarget::Cpu))),
+        NativeBackend::Wgpu => Ok(Box::new(NativeRunner::new(NativeTarget::Wgpu))),
+        other => Ok(Box::new(crate::backends::ChildRunner::new(other)?)),
+    }
 }
 
 #[cfg(not(feature = "native"))]
@@ -113,9 +141,14 @@ fn in_browser<'p>(
     pages: &'p Running,
     arguments: &LoadArgs,
 ) -> Result<Box<dyn Runner + 'p>, RunError> {
+    let remote = arguments
+        .remote()
+        .map_err(|error| RunError::error("webdriver", error.to_string()))?;
     let options = crate::browser::BrowserOptions {
+        remote,
         headless: !arguments.window,
         extra_flags: arguments.browser_flag.clone(),
+        failures: arguments.failures.clone(),
         ..Default::default()
     };
     let runner = crate::browser::BrowserRunner::new(browser, backend, pages, options);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::results::record::{Cell, Run, now_us, unique};
+use crate::results::record::{Attempt, Run, now_us, unique};
 
 /// The run's row: this command line, this build, this machine.
 pub(crate) fn run(command: &str) -> Run {
@@ -77,10 +77,13 @@ fn machine() -> Run {
 
 /// Writes rows to the results; a command's own answer does not hang on that.
 #[cfg(feature = "results")]
-pub(crate) async fn keep(run: Run, cells: Vec<Cell>) {
+pub(crate) async fn keep(run: Run, attempts: Vec<Attempt>) {
     use crate::results::{Results, default_path, record::Record};
     let kept = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        Results::open(&default_path()?)?.append(&Record { run, cells })?;
+        Results::open(&default_path()?)?.append(&Record {
+            attempts,
+            ..Record::new(&run)
+        })?;
         Ok(())
     })
     .await;
@@ -93,6 +96,6 @@ pub(crate) async fn keep(run: Run, cells: Vec<Cell>) {
 }
 
 #[cfg(not(feature = "results"))]
-pub(crate) async fn keep(_: Run, _: Vec<Cell>) {
+pub(crate) async fn keep(_: Run, _: Vec<Attempt>) {
     eprintln!("fewbit: the rows are not kept: this build has no results (feature `results`)");
 }

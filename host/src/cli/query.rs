@@ -1,27 +1,36 @@
-//! `fewbit query`: SQL over the results.
+//! `fewbit query`: SQL over the results, and ready reports.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::Value;
 
+use crate::report::table::Rows;
+use crate::report::{Filter, Format, Question};
 use crate::results::{Results, default_path};
 
-/// Run one SELECT over the results. Tables: runs, cells, measurements, tensors; and results, one line a cell.
+/// Run one SELECT over the results, or a ready report. `DESCRIBE results` shows the columns of what most questions are about;
+/// docs/results.md has all tables.
 ///
-/// The statement can read nothing but the results and write nothing; DESCRIBE results shows the columns. When another
-/// fewbit holds the file, it answers.
+/// The statement can read nothing but the results and write nothing. When another fewbit holds the file, it answers.
 #[derive(Args)]
 pub(crate) struct Query {
     /// For example: "SELECT target, decode_tokens_per_second FROM results ORDER BY started DESC LIMIT 10"
-    sql: String,
-    /// A JSON array with an object a row.
-    #[arg(long, conflicts_with = "csv")]
+    #[arg(required_unless_present = "report", conflicts_with = "report")]
+    sql: Option<String>,
+    /// A ready report instead.
+    #[arg(long, value_enum)]
+    report: Option<Question>,
+    #[command(flatten, next_help_heading = "With --report")]
+    filter: Filter,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// The same as --format json.
+    #[arg(long, conflicts_with_all = ["csv", "format"])]
     json: bool,
-    /// Comma-separated values with a header line.
-    #[arg(long)]
+    /// The same as --format csv.
+    #[arg(long, conflicts_with = "format")]
     csv: bool,
     /// The results file; otherwise FEWBIT_DB or results.duckdb in the store's folder.
     #[arg(long, value_name = "FILE")]
@@ -34,98 +43,26 @@ impl Query {
             Some(path) => path,
             None => default_path()?,
         };
-        let answer = Results::open(&path)?.query(&self.sql)?;
-        let names: Vec<&str> = list(&answer["columns"])
-            .iter()
-            .map(|column| column["name"].as_str().unwrap_or_default())
-            .collect();
-        let rows = list(&answer["rows"]);
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            let objects: Vec<Value> = rows
-                .iter()
-                .map(|row| {
-                    let cells = names
-                        .iter()
-                        .map(|n| (*n).to_string())
-                        .zip(list(row).iter().cloned());
-                    Value::Object(cells.collect())
-                })
-                .collect();
-            writeln!(out, "{}", serde_json::to_string_pretty(&objects)?)?;
-        } else if self.csv {
-            let header: Vec<String> = names.iter().map(|name| quoted(name)).collect();
-            writeln!(out, "{}", header.join(","))?;
-            for row in rows {
-                let cells: Vec<String> = list(row).iter().map(|cell| quoted(&text(cell))).collect();
-                writeln!(out, "{}", cells.join(","))?;
+        let results = Results::open(&path)?;
+        let sql = match (self.report, self.sql) {
+            (Some(question), _) => {
+                self.filter.check(|sql| results.query(sql))??;
+                question.sql(&self.filter)?
             }
-        } else {
-            table(&mut out, &names, rows)?;
-        }
+            (None, sql) => sql.unwrap_or_default(),
+        };
+        let answer = results.query(&sql)?;
+        let format = match (self.json, self.csv) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Csv,
+            _ => self.format,
+        };
+        let written = Rows::of(&answer).write(format);
+        std::io::stdout().lock().write_all(written.as_bytes())?;
         if answer["truncated"] == true {
-            eprintln!(
-                "fewbit: only the first {} rows; add a LIMIT or a WHERE",
-                rows.len()
-            );
+            let rows = answer["rows"].as_array().map_or(0, Vec::len);
+            eprintln!("fewbit: only the first {rows} rows; add a LIMIT or a WHERE");
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text(cell: &Value) -> String {
-    match cell {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// As RFC 4180 wants it.
-fn quoted(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_string()
-    }
-}
-
-fn table(out: &mut impl Write, names: &[&str], rows: &[Value]) -> std::io::Result<()> {
-    // Results hold text from browsers and adapters: control characters stay out of the terminal.
-    let shown = |cell: &Value| -> String {
-        let text = match cell {
-            Value::Number(n) if n.is_f64() => format!("{:.4}", n.as_f64().unwrap_or_default()),
-            other => text(other),
-        };
-        text.chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(80)
-            .collect()
-    };
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| list(row).iter().map(shown).collect())
-        .collect();
-    let widths: Vec<usize> = (0..names.len())
-        .map(|i| {
-            let column = cells.iter().map(|row| row[i].chars().count());
-            column.chain([names[i].chars().count()]).max().unwrap_or(0)
-        })
-        .collect();
-    let mut line = |row: &mut dyn Iterator<Item = &str>| -> std::io::Result<()> {
-        let padded: Vec<String> = row
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{cell:width$}"))
-            .collect();
-        writeln!(out, "{}", padded.join("  ").trim_end())
-    };
-    line(&mut names.iter().copied())?;
-    for row in &cells {
-        line(&mut row.iter().map(String::as_str))?;
-    }
-    Ok(())
 }

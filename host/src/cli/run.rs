@@ -40,7 +40,7 @@ pub(crate) struct Run {
     /// OpenAI-style messages, [{"role": "user", "content": "…"}], as JSON or a file of it.
     #[arg(long, value_name = "JSON|FILE")]
     chat: Option<String>,
-    /// Where to run: native:cpu, native:wgpu, or chrome, shell, firefox, safari, edge with :webgpu, :webnn or :wasm.
+    /// Where to run: native:cpu, native:wgpu, native:ort-cpu and other providers of ONNX Runtime (see `fewbit backends list`), or chrome, shell, firefox, safari, edge with :webgpu, :webnn or :wasm.
     #[arg(long, default_value = "native:cpu")]
     target: Target,
     /// What to do.

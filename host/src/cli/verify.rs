@@ -10,7 +10,7 @@ use serde_json::json;
 use super::launch::{self, LoadArgs};
 use super::measured;
 use crate::job::{LoadInfo, Outcome, RunError};
-use crate::results::record::{Cell, TensorRow};
+use crate::results::record::{Attempt, TensorRow};
 use crate::store::{ModelFiles, Store};
 use crate::target::Target;
 use crate::verify::folder::FolderReference;
@@ -113,32 +113,27 @@ fn cell(
     started_us: i64,
     info: Option<LoadInfo>,
     result: &Result<Findings, RunError>,
-) -> Cell {
+) -> Attempt {
     let (outcome, reason) = match result {
         Ok(findings) if findings.hold() => (Outcome::Pass, None),
         Ok(_) => (Outcome::Mismatch, None),
         Err(error) => (error.outcome, Some(format!("{}: {error}", error.code))),
     };
     let findings = result.as_ref().ok();
-    Cell {
-        cell: crate::results::record::unique(),
+    Attempt {
         started_us,
-        target: target.to_string(),
+        finished_us: Some(crate::results::record::now_us()),
         outcome,
-        stability: None,
-        validity: None,
         reason,
-        model: files.name.clone(),
-        task: "verify".into(),
         info,
         parity_max_abs: findings.and_then(Findings::max_abs),
         parity_max_rel: findings.and_then(Findings::max_rel),
-        measurements: Vec::new(),
         tensors: findings.map_or_else(Vec::new, |f| f.rows.clone()),
+        ..Attempt::begin(&target.to_string(), &files.name, "verify")
     }
 }
 
-fn as_json(cell: &Cell) -> serde_json::Value {
+fn as_json(cell: &Attempt) -> serde_json::Value {
     json!({
         "target": cell.target,
         "model": cell.model,
@@ -151,7 +146,7 @@ fn as_json(cell: &Cell) -> serde_json::Value {
     })
 }
 
-fn print(cell: &Cell) {
+fn print(cell: &Attempt) {
     let on = cell
         .info
         .as_ref()

@@ -74,6 +74,7 @@ pub fn coverage(parts: &[(&Graph, Bindings)], needs: Option<&Needs>) -> Vec<Cove
     let cpu = asked(cpu(), parts);
     let gpu = asked(gpu(), parts);
     let webnn = webnn::coverage(parts);
+    let exported = exported(parts);
     // Sizes that do not fit are told by the back ends.
     let wants = Wants::of(parts, needs).unwrap_or_default();
     let of = |target: Target| match target {
@@ -82,6 +83,7 @@ pub fn coverage(parts: &[(&Graph, Bindings)], needs: Option<&Needs>) -> Vec<Cove
             ..match backend {
                 NativeBackend::Cpu => cpu.clone(),
                 NativeBackend::Wgpu => gpu.clone(),
+                _ => exported.clone(),
             }
         },
         Target::Browser(browser, backend) => {
@@ -94,7 +96,7 @@ pub fn coverage(parts: &[(&Graph, Bindings)], needs: Option<&Needs>) -> Vec<Cove
         }
     };
     let mut all: Vec<Coverage> = Target::all().into_iter().map(of).collect();
-    all.push(exported(parts));
+    all.push(exported);
     all
 }
 
@@ -166,6 +168,30 @@ fn lacks(
         }
     }
     Ok(found)
+}
+
+/// The names of the operators that a graph has on the CPU and on this machine's GPU.
+pub fn operators(graph: &Graph, sizes: &Bindings) -> Result<[BTreeSet<String>; 2], GraphError> {
+    let names = |graph: &Graph| -> BTreeSet<String> {
+        let names = graph.nodes.iter().map(|node| node.op.name());
+        names.map(str::to_owned).collect()
+    };
+    let fixed = graph.specialize(sizes)?;
+    let cpu = cpu().map_err(|error| GraphError::Fold(error.to_string()))?;
+    let on_cpu = names(&decompose(&fixed, |op, elements| {
+        cpu.supports(op, elements)
+    })?);
+    let on_gpu = match gpu() {
+        Ok(gpu) => names(&decompose(&fixed, |op, elements| {
+            gpu.supports(op, elements)
+        })?),
+        Err(_) => {
+            let mut all = names(&fixed);
+            all.extend(names(&decompose(&fixed, |_, _| false)?));
+            all
+        }
+    };
+    Ok([on_cpu, on_gpu])
 }
 
 /// The graph as the CPU compiles it.

@@ -330,6 +330,18 @@ fn parts(built: &BuiltModel) -> Vec<(&Graph, Bindings)> {
         .collect()
 }
 
+/// The names of the operators that a model's graphs have on the CPU and on this machine's GPU; without one, those that any
+/// GPU may be given: of the graphs as they are and decomposed.
+pub fn operators_of(built: &BuiltModel) -> Option<(BTreeSet<String>, BTreeSet<String>)> {
+    let (mut cpu, mut gpu) = (BTreeSet::new(), BTreeSet::new());
+    for (graph, sizes) in parts(built) {
+        let [on_cpu, on_gpu] = coverage::operators(graph, &sizes).ok()?;
+        cpu.extend(on_cpu);
+        gpu.extend(on_gpu);
+    }
+    Some((cpu, gpu))
+}
+
 /// Building the graph held every tensor that it uses against the config.
 fn shapes(report: &mut Report, open: &OpenModel) {
     let parts = parts(&open.built);

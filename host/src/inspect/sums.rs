@@ -106,6 +106,11 @@ pub fn of_all(sums: &[Sum]) -> String {
     hex(hash)
 }
 
+/// Of a text.
+pub fn of_text(text: &str) -> String {
+    hex(Sha256::new_with_prefix(text))
+}
+
 fn hex(hash: Sha256) -> String {
     hash.finalize()
         .iter()

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::record::Cell;
+use super::record::{Attempt, Measurement};
 use crate::job::LoadInfo;
 
 /// What a cell lacks, column by column of the view `results`, with the reason.
-pub(super) fn absent(cell: &Cell) -> BTreeMap<&'static str, &'static str> {
+pub(super) fn absent(cell: &Attempt) -> BTreeMap<&'static str, &'static str> {
+    if cell.source.is_some() {
+        return BTreeMap::from([("*", "imported: its source does not tell")]);
+    }
     let Some(info) = &cell.info else {
         return BTreeMap::from([("*", "the target did not load the model")]);
     };
@@ -41,11 +44,6 @@ pub(super) fn absent(cell: &Cell) -> BTreeMap<&'static str, &'static str> {
         "only Linux tells it of a process",
     );
     note(
-        "stability",
-        cell.stability.is_none(),
-        "not tried: one session, its repeats in a row",
-    );
-    note(
         "validity",
         cell.validity.is_none(),
         "no pressure information on this system, or nothing timed",
@@ -76,7 +74,25 @@ pub(super) fn absent(cell: &Cell) -> BTreeMap<&'static str, &'static str> {
     ] {
         note(metric, !measured(metric), why("not of this task"));
     }
-    note("embed_ms", !measured("embed_ms"), why("not of this task"));
+    for metric in [
+        "embed_ms",
+        "transcribe_ms",
+        "real_time_factor",
+        "forward_ms",
+    ] {
+        note(metric, !measured(metric), why("not of this task"));
+    }
+    let few = |m: &Measurement| m.observation == "request" && m.p99().is_none();
+    if cell.measurements.iter().any(few) {
+        for column in [
+            "prefill_tokens_per_second_p99",
+            "decode_tokens_per_second_p99",
+            "time_to_first_token_ms_p99",
+            "embed_ms_p99",
+        ] {
+            note(column, true, "told from 100 repeats on");
+        }
+    }
     for metric in ["load_ms", "first_run_ms", "input_tokens"] {
         note(metric, !measured(metric), why("the target did not tell"));
     }
@@ -121,24 +137,14 @@ fn adapter(info: &LoadInfo, native: bool, note: &mut impl FnMut(&'static str, bo
 mod tests {
     use super::*;
     use crate::job::Outcome;
-    use crate::results::record::Measurement;
 
-    fn cell(info: Option<LoadInfo>) -> Cell {
-        Cell {
-            cell: "c".into(),
-            started_us: 0,
-            target: "native:cpu".into(),
+    fn cell(info: Option<LoadInfo>) -> Attempt {
+        Attempt {
             outcome: Outcome::Pass,
-            stability: None,
             validity: Some("valid".into()),
-            reason: None,
-            model: "m".into(),
-            task: "generate".into(),
             info,
             parity_max_abs: Some(0.1),
-            parity_max_rel: None,
-            measurements: vec![],
-            tensors: vec![],
+            ..Attempt::begin("native:cpu", "m", "generate")
         }
     }
 

@@ -35,6 +35,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
                INSERT INTO measurements SELECT * FROM old.measurements;
                INSERT INTO tensors SELECT * FROM old.tensors;",
     },
+    Migration {
+        schema: include_str!("migrations/0004.sql"),
+        copy: include_str!("migrations/0004_copy.sql"),
+    },
 ];
 
 /// Brings the file at `path` to the last of `migrations`, or makes it. The caller holds the lock.
@@ -200,6 +204,122 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    /// Rows as every version had them.
+    const OLD_ROWS: &str = "
+        INSERT INTO runs BY NAME SELECT 'r' AS run, now() AS started, 'bench' AS command, ['a'] AS arguments, '0.1' AS fewbit,
+          'host' AS machine, 'linux' AS os, 2 AS cores;
+        INSERT INTO cells BY NAME SELECT 'c1' AS cell, 'r' AS run, now() AS started, 'chrome:webgpu' AS target,
+          'pass' AS outcome, 'm' AS model, 'generate' AS task, 'llama' AS architecture, 5.0 AS bits_per_weight,
+          'chrome' AS browser_name, '156.0' AS browser_version, 'd' AS driver, 'ua' AS user_agent, 'SwiftShader' AS adapter,
+          true AS adapter_software, 123 AS memory_gpu, ['f'] AS features;
+        INSERT INTO cells BY NAME SELECT 'c2' AS cell, 'r' AS run, now() AS started, 'native:cpu' AS target,
+          'error' AS outcome, 'm' AS model, 'generate' AS task, 'it failed' AS reason;
+        INSERT INTO measurements VALUES ('c1', 'load_ms', 'ms', 1, 2.0, 2.0, 2.0, 2.0, [2.0]),
+          ('c1', 'decode_tokens_per_second', 'tokens/s', 3, 2.0, 2.8, 2.98, 2.0, [1.0, 2.0, 3.0]);
+        INSERT INTO tensors VALUES ('c1', 'out.logits', 10, 1e-5, 1e-4, 1e-3, 1e-3, true, NULL);";
+
+    #[test]
+    fn rows_of_every_version_arrive() {
+        for version in 1..=3 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("results.duckdb");
+            migrate(&path, &MIGRATIONS[..version]).unwrap();
+            let connection = Connection::open(&path).unwrap();
+            connection.execute_batch(OLD_ROWS).unwrap();
+            drop(connection);
+            migrate(&path, MIGRATIONS).unwrap();
+            let connection = Connection::open(&path).unwrap();
+            let one = |sql: &str| -> String {
+                connection
+                    .query_row(&format!("SELECT ({sql})::VARCHAR"), [], |r| r.get(0))
+                    .unwrap()
+            };
+            assert_eq!(one("SELECT count(*) FROM attempts"), "2", "{version}");
+            let pass = "FROM results WHERE outcome = 'pass'";
+            assert_eq!(
+                one(&format!("SELECT decode_tokens_per_second {pass}")),
+                "2.0"
+            );
+            assert_eq!(
+                one(&format!("SELECT browser_version || adapter {pass}")),
+                "156.0SwiftShader"
+            );
+            assert_eq!(one(&format!("SELECT memory_gpu {pass}")), "123");
+            assert_eq!(one("SELECT count(p99) FROM measurements"), "0");
+            assert_eq!(
+                one("SELECT holds FROM parity JOIN attempts USING (attempt)"),
+                "true"
+            );
+            assert_eq!(
+                one("SELECT reason FROM cells WHERE target = 'native:cpu'"),
+                "it failed"
+            );
+            assert_eq!(
+                one("SELECT machine FROM cells WHERE cell = 'm/stored/generate/b1@chrome:webgpu'"),
+                "host"
+            );
+        }
+    }
+
+    /// A browser that was there before the migration is the same one when it measures again.
+    #[test]
+    fn ids_are_made_alike() {
+        use crate::job::{AdapterInfo, BrowserFacts, LoadInfo, ModelFacts};
+        use crate::results::record::{Attempt, Record, Run};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results.duckdb");
+        migrate(&path, &MIGRATIONS[..3]).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch(OLD_ROWS).unwrap();
+        drop(connection);
+        migrate(&path, MIGRATIONS).unwrap();
+        let mut connection = Connection::open(&path).unwrap();
+        let run = Run {
+            run: "new".into(),
+            machine: Some("host".into()),
+            os: Some("linux".into()),
+            cores: Some(2),
+            ..Run::default()
+        };
+        let info = LoadInfo {
+            browser: Some(BrowserFacts {
+                name: "chrome".into(),
+                version: "156.0".into(),
+                driver: Some("d".into()),
+                user_agent: Some("ua".into()),
+            }),
+            adapter: Some(AdapterInfo {
+                name: "SwiftShader".into(),
+                software: Some(true),
+                ..AdapterInfo::default()
+            }),
+            model: Some(ModelFacts {
+                architecture: "llama".into(),
+                bits_per_weight: Some(5.0),
+                ..ModelFacts::default()
+            }),
+            ..LoadInfo::default()
+        };
+        let record = Record {
+            attempts: vec![Attempt {
+                info: Some(info),
+                ..Attempt::begin("chrome:webgpu", "m", "generate")
+            }],
+            ..Record::new(&run)
+        };
+        crate::results::rows::write(&mut connection, &record).unwrap();
+        for (table, rows) in [
+            ("platforms", 1),
+            ("browsers", 1),
+            ("adapters", 1),
+            ("models", 2),
+        ] {
+            let sql = format!("SELECT count(*) FROM {table}");
+            let count: i64 = connection.query_row(&sql, [], |r| r.get(0)).unwrap();
+            assert_eq!(count, rows, "{table}");
+        }
     }
 
     #[test]

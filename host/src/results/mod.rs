@@ -10,11 +10,15 @@ pub mod record;
 #[cfg(feature = "results")]
 mod database;
 #[cfg(feature = "results")]
+pub mod import;
+#[cfg(feature = "results")]
 mod migrate;
 #[cfg(feature = "results")]
 mod owner;
 #[cfg(feature = "results")]
 pub mod registry;
+#[cfg(feature = "results")]
+mod rows;
 #[cfg(feature = "results")]
 mod sandbox;
 
@@ -66,4 +70,17 @@ pub fn default_path() -> Result<PathBuf, crate::store::StoreError> {
         Some(path) => Ok(PathBuf::from(path)),
         None => Ok(crate::store::home()?.join("results.duckdb")),
     }
+}
+
+/// The rows of an answer, each by its columns' names.
+pub fn objects(answer: &serde_json::Value) -> Vec<serde_json::Value> {
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let names: Vec<String> = list(&answer["columns"])
+        .iter()
+        .map(|column| column["name"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    list(&answer["rows"])
+        .iter()
+        .map(|row| serde_json::Value::Object(names.iter().cloned().zip(list(row)).collect()))
+        .collect()
 }

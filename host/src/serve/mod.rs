@@ -27,6 +27,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -40,6 +41,9 @@ pub use guard::TOKEN_HEADER;
 
 use crate::job::PageModel;
 use crate::store::{ModelFiles, Store};
+
+/// A batch of rows from another process may be as large; whoever sends one has the run's token.
+const BATCH_BYTES: usize = 256 << 20;
 
 /// The port tried first.
 pub const DEFAULT_PORT: u16 = 8017;
@@ -187,7 +191,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/session.json", get(api::session))
         .route("/api/models/{name}/pull", post(api::pull))
         .route("/api/models/{name}/remove", post(api::remove))
-        .route("/api/results", post(api::append))
+        .route(
+            "/api/results",
+            post(api::append).layer(DefaultBodyLimit::max(BATCH_BYTES)),
+        )
         .merge(compressed)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::check))
         .with_state(shared)

@@ -7,6 +7,12 @@ use std::path::{Path, PathBuf};
 pub enum StoreError {
     #[error("no model `{name}`: neither a name of the manifest ({known}) nor a file or folder")]
     UnknownModel { name: String, known: String },
+    #[error("no back end `{name}`: {known}")]
+    UnknownLibrary { name: String, known: String },
+    #[error(
+        "no package is known that has {name} for {system}; with a library of your own, name its folder in FEWBIT_ORT_DIR"
+    )]
+    NoLibrary { name: String, system: String },
     #[error("the model manifest is wrong: {0}")]
     Manifest(String),
     #[error("{0}: no model files (*.gguf, *.safetensors, *.bin, *.pt, *.onnx) in this folder")]
@@ -92,6 +98,8 @@ impl StoreError {
     pub fn code(&self) -> &'static str {
         match self {
             StoreError::UnknownModel { .. } => "unknown_model",
+            StoreError::UnknownLibrary { .. } => "unknown_backend",
+            StoreError::NoLibrary { .. } => "no_package",
             StoreError::Manifest(_) => "manifest",
             StoreError::NoModelFiles(_) => "no_model_files",
             StoreError::NoHome => "no_home",

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::StoreError;
 use super::manifest::is_plain_name;
 use crate::job::JobFile;
 
 /// A model as a runner gets it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFiles {
     /// The manifest's name, or the last part of the path given.
     pub name: String,
@@ -18,7 +20,7 @@ pub struct ModelFiles {
     pub files: Vec<ModelFile>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFile {
     /// Relative to the folder, with `/` between parts.
     pub name: String,

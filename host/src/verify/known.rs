@@ -19,6 +19,7 @@ use super::folder::compare_ids;
 use crate::job::{EmbedJob, GenerateJob, Message, Prompt, RunError, Sampling, ScoreJob};
 use crate::results::record::TensorRow;
 use crate::runner::Runner;
+use crate::speech::TranscribeJob;
 
 const GENERATE: &[(&str, &str)] = &[(
     "smollm2-135m-instruct",
@@ -47,6 +48,14 @@ const PROBABILITIES: &[(&str, &str)] = &[(
     include_str!("../../references/smart-turn-v3.2.json"),
 )];
 
+const SPEECH: &[(&str, &str)] = &[(
+    "whisper-tiny.en",
+    include_str!("../../references/whisper-tiny.en.json"),
+)];
+
+/// Eleven seconds of John F. Kennedy's inaugural address (1961, in the public domain), 16 kHz, mono, FLAC.
+pub const RECORDING: &[u8] = include_bytes!("../../references/jfk.flac");
+
 /// Least cosine between an embedding and its reference, by floats and where activations are quantized to 8 bits.
 const COSINE: f64 = 0.9999;
 const COSINE_QUANTIZED: f64 = 0.999;
@@ -58,6 +67,15 @@ pub enum KnownReference {
     Tags(Vec<onnx::TaggedText>),
     Answers(Vec<onnx::Answered>),
     Probabilities(Vec<onnx::Spectrum>),
+    Speech(Vec<Heard>),
+}
+
+/// What is said in a recording.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Heard {
+    sound: String,
+    ids: Vec<u32>,
+    text: String,
 }
 
 /// Of a language model.
@@ -121,6 +139,9 @@ impl KnownReference {
         if let Some(json) = find(ANSWERS) {
             return serde_json::from_str(json).map(|a| Some(KnownReference::Answers(a)));
         }
+        if let Some(json) = find(SPEECH) {
+            return serde_json::from_str(json).map(|s| Some(KnownReference::Speech(s)));
+        }
         match find(PROBABILITIES) {
             Some(json) => {
                 serde_json::from_str(json).map(|s| Some(KnownReference::Probabilities(s)))
@@ -143,6 +164,11 @@ impl KnownReference {
             }
             KnownReference::Probabilities(spectra) => {
                 onnx::check_probabilities(spectra, runner, &mut findings).await?;
+            }
+            KnownReference::Speech(all) => {
+                for heard in all {
+                    heard.check(runner, &mut findings).await?;
+                }
             }
             KnownReference::Generate(generations) => {
                 for (i, continuation) in generations.continuations.iter().enumerate() {
@@ -181,6 +207,31 @@ impl KnownReference {
             }
         }
         Ok(findings)
+    }
+}
+
+impl Heard {
+    async fn check(
+        &self,
+        runner: &mut dyn Runner,
+        findings: &mut Findings,
+    ) -> Result<(), RunError> {
+        let job = TranscribeJob {
+            name: self.sound.clone(),
+            data: RECORDING.to_vec(),
+            ..TranscribeJob::default()
+        };
+        let said = runner.transcribe(&job, &|_| {}).await?;
+        let name = format!("ids of {}", self.sound);
+        findings.rows.push(compare_ids(&name, &said.ids, &self.ids));
+        let holds = said.text.trim() == self.text;
+        findings.rows.push(TensorRow {
+            compared: 1,
+            holds,
+            note: (!holds).then(|| format!("heard `{}`", said.text.trim())),
+            ..missing(&format!("text of {}", self.sound))
+        });
+        Ok(())
     }
 }
 
@@ -348,7 +399,11 @@ mod tests {
     #[test]
     fn built_in_references_are_of_manifest_models() {
         let manifest = crate::store::Manifest::built_in().unwrap();
-        let onnx = TAGS.iter().chain(ANSWERS).chain(PROBABILITIES);
+        let onnx = TAGS
+            .iter()
+            .chain(ANSWERS)
+            .chain(PROBABILITIES)
+            .chain(SPEECH);
         for (name, _) in GENERATE.iter().chain(EMBED).chain(onnx) {
             assert!(manifest.find(name).is_some_and(|m| m.name == *name));
             assert!(KnownReference::of(name).unwrap().is_some());

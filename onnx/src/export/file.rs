@@ -10,6 +10,7 @@ use fewbit_engine::session::{UploadProgress, WeightSource};
 use prost::Message;
 
 use super::ExportError;
+use super::states::StatePort;
 use super::weights::{Done, Initializer, OnExport};
 use crate::proto::{
     GraphProto, IR_VERSION, ModelProto, OPSET, OperatorSetIdProto, TensorProto, data_type_number,
@@ -36,6 +37,8 @@ const ALIGNMENT: u64 = 4096;
 pub struct Prepared {
     pub(super) graph: GraphProto,
     pub(super) weights: Vec<Initializer>,
+    pub(super) states: Vec<StatePort>,
+    pub(super) position: Option<String>,
 }
 
 /// A file beside the model that takes the weights.
@@ -46,6 +49,42 @@ pub struct ExternalData<'a> {
 }
 
 impl Prepared {
+    /// The weights that become initializers.
+    pub fn weights(&self) -> &[Initializer] {
+        &self.weights
+    }
+
+    /// The graph's states, as inputs and outputs of the model.
+    pub fn states(&self) -> &[StatePort] {
+        &self.states
+    }
+
+    /// The graph's input that the model has not, as it is the number of tokens in the caches.
+    pub fn position(&self) -> Option<&str> {
+        self.position.as_deref()
+    }
+
+    /// The model by itself: its initializers say that their elements are in the file `location` beside it, which whoever
+    /// loads the model may give in memory instead.
+    ///
+    /// # Errors
+    /// None but those of writing to memory.
+    pub fn without_weights(&self, location: &str) -> Result<Vec<u8>, ExportError> {
+        let mut out = Vec::new();
+        let heads = self.heads(Some(location));
+        let graph = self.graph.encode_to_vec();
+        let initializers = heads.iter().map(|head| delimited(head.len() as u64));
+        let length = graph.len() as u64 + initializers.sum::<u64>();
+        out.write_all(&model().encode_to_vec())?;
+        begin(&mut out, MODEL_GRAPH, length)?;
+        out.write_all(&graph)?;
+        for head in &heads {
+            begin(&mut out, GRAPH_INITIALIZER, head.len() as u64)?;
+            out.write_all(head)?;
+        }
+        Ok(out)
+    }
+
     /// How many bytes the weights have in the file.
     pub fn weight_bytes(&self) -> u64 {
         let bytes = self.weights.iter().map(|weight| weight.bytes);

@@ -17,7 +17,8 @@ mod writer;
 
 pub use error::ExportError;
 pub use file::{ExternalData, Prepared};
-pub use weights::OnExport;
+pub use states::StatePort;
+pub use weights::{Initializer, OnExport};
 
 use std::ops::ControlFlow;
 
@@ -46,13 +47,16 @@ use writer::Writer;
 /// no input's shape tells.
 pub fn prepare(graph: &Graph) -> Result<Prepared, ExportError> {
     // Where in a state is written is known only once constants are.
+    let given = graph;
     let graph = states::as_outputs(&fold_constants(graph)?)?;
     let graph = decompose(&graph, |op, _| is_direct(op))?;
     let mut writer = Writer::new(&graph)?;
     for node in &graph.nodes {
         operators::write(&mut writer, node)?;
     }
-    writer.finish()
+    let mut prepared = writer.finish()?;
+    prepared.states = states::ports(given, &prepared.graph);
+    Ok(prepared)
 }
 
 /// Writes a graph and the weights that it names, read from `source`, as an ONNX model in memory: [`prepare`] and

@@ -76,8 +76,9 @@ impl Writer<'_> {
             return Ok(known);
         }
         let size = self.size(dim)?;
-        let none = self.longs(&[])?;
-        let mut scalar = self.inner("Reshape", vec![size, none], vec![int("allowzero", 0)]);
+        // Not by Reshape, whose empty shape OpenVINO leaves to others.
+        let first = self.longs(&[0])?;
+        let mut scalar = self.inner("Squeeze", vec![size, first], vec![]);
         if data_type != DataType::I64 {
             scalar = self.cast(scalar, data_type);
         }

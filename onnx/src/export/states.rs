@@ -13,6 +13,35 @@ use fewbit_engine::graph::{Dim, Graph, Node, Op, Source, ValueId};
 use super::ExportError;
 use super::sizes::Measure;
 use super::writer::{Writer, int, ints};
+use crate::proto::{GraphProto, ValueInfoProto};
+
+/// A state of a graph as its ONNX model has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatePort {
+    /// The state's name in the graph.
+    pub state: String,
+    /// The input that takes what is in the state, if the model reads it.
+    pub past: Option<String>,
+    /// The output that gives what is in it after a run, if the model writes it.
+    pub present: Option<String>,
+}
+
+/// Which of a model's inputs and outputs are the graph's states.
+pub(super) fn ports(graph: &Graph, model: &GraphProto) -> Vec<StatePort> {
+    let among = |list: &[ValueInfoProto], name: String| {
+        let mut names = list.iter().filter_map(|value| value.name.as_deref());
+        names.any(|known| known == name).then_some(name)
+    };
+    let states = graph.states().map(|(_, state, _)| {
+        let names = Names::of(graph, state);
+        StatePort {
+            state: state.to_owned(),
+            past: among(&model.input, names.past),
+            present: among(&model.output, names.present),
+        }
+    });
+    states.collect()
+}
 
 /// The graph with an output for each state that it only fills.
 pub(super) fn as_outputs(graph: &Graph) -> Result<Graph, ExportError> {

@@ -20,7 +20,7 @@ pub(super) fn keeps_type(element: ElementType) -> bool {
 
 /// A weight that becomes an initializer.
 #[derive(Clone, Debug)]
-pub(super) struct Initializer {
+pub struct Initializer {
     /// Its name in the file.
     pub(super) name: String,
     /// Its name in the checkpoint.
@@ -33,6 +33,25 @@ pub(super) struct Initializer {
 }
 
 impl Initializer {
+    /// Its name in the model.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of the graph's weight.
+    pub fn weight(&self) -> &str {
+        &self.weight
+    }
+
+    /// The type of its elements in the model; where the weight has another, they are decoded.
+    pub fn data_type(&self) -> DataType {
+        self.data_type
+    }
+
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
     pub(super) fn new(graph: &Graph, id: ValueId, name: String) -> Result<Self, ExportError> {
         let value = graph.value(id);
         let weight = match &value.source {

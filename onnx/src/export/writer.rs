@@ -310,6 +310,11 @@ impl<'a> Writer<'a> {
                 ..GraphProto::default()
             },
             weights: self.weights,
+            states: Vec::new(),
+            position: self.position.and_then(|id| match &graph.value(id).source {
+                Source::Input(name) => Some(name.clone()),
+                _ => None,
+            }),
         })
     }
 

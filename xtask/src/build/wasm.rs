@@ -3,12 +3,14 @@
 //! Relaxed SIMD and threads cannot be probed inside one module, so there is a module for each set of
 //! features and the page chooses by validating a few bytes of wasm.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 
 use crate::build::cargo;
 use crate::process;
@@ -185,6 +187,53 @@ pub(crate) fn build(project: &Project, progress: &Progress, variants: &[&Variant
     for variant in variants {
         let module = compile(project, progress, variant)?;
         bind(project, progress, variant, &module, &bindgen)?;
+    }
+    sources(project)
+}
+
+/// Folders whose files decide what a browser computes.
+const SOURCES: [&str; 7] = [
+    "kernels/src",
+    "engine/src",
+    "shaders",
+    "runtime-wasm/src",
+    "wasm-boundary/src",
+    "media/src",
+    "web/src",
+];
+
+/// Keeps the sums of what the modules were built from beside them, in `dist/sources.json`, for `fewbit matrix`: path in the
+/// project to the first 16 digits of its SHA-256. Tests and what they read are left out.
+fn sources(project: &Project) -> Result<()> {
+    let mut sums = BTreeMap::new();
+    for folder in SOURCES {
+        collect(project.root(), &project.root().join(folder), &mut sums)?;
+    }
+    let path = project.dist_web().with_file_name("sources.json");
+    let json = serde_json::to_vec_pretty(&sums).context("sums as JSON")?;
+    fs::write(&path, json).with_context(|| format!("write {}", path.display()))
+}
+
+fn collect(root: &Path, folder: &Path, sums: &mut BTreeMap<String, String>) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            if !["tests", "fixtures", "suite", "target", "benches"].contains(&name.as_ref()) {
+                collect(root, &path, sums)?;
+            }
+        } else if [".rs", ".wgsl", ".ts"]
+            .iter()
+            .any(|end| name.ends_with(end))
+            && name != "tests.rs"
+        {
+            let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            let sum = Sha256::digest(&bytes);
+            let sum = sum.iter().take(8).map(|byte| format!("{byte:02x}"));
+            let inside = path.strip_prefix(root).unwrap_or(&path);
+            sums.insert(inside.to_string_lossy().replace('\\', "/"), sum.collect());
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use fewbit_native_backends::NativeTarget;
 use serde::Serialize;
 
-use super::{native, without};
+use super::{NOT_OURS, native, without};
 use crate::conformance::webnn::{self, Family};
 use crate::conformance::{Table, Verdict};
 use crate::job::Outcome;
@@ -140,13 +140,17 @@ enum Place<'p> {
     Browser(Box<webnn::BrowserCases<'p>>),
     #[cfg(feature = "webdriver")]
     NavigatorMl(Box<webnn::NavigatorMl<'p>>),
+    OnnxRuntime,
     NotBuilt(Target, PhantomData<&'p ()>),
 }
 
 impl<'p> Place<'p> {
     fn new(target: Target, navigator_ml: bool, pages: Option<&'p Running>) -> Place<'p> {
         match (target, pages) {
-            (Target::Native(backend), _) => Place::Native(native(backend)),
+            (Target::Native(backend), _) => match native(backend) {
+                Some(target) => Place::Native(target),
+                None => Place::OnnxRuntime,
+            },
             #[cfg(feature = "webdriver")]
             (Target::Browser(browser, backend), Some(pages)) if navigator_ml => {
                 Place::NavigatorMl(Box::new(webnn::NavigatorMl::new(browser, backend, pages)))
@@ -166,6 +170,10 @@ impl<'p> Place<'p> {
             Place::Browser(browser) => browser.run(family).await,
             #[cfg(feature = "webdriver")]
             Place::NavigatorMl(page) => page.run(family).await,
+            Place::OnnxRuntime => {
+                let verdict = |_| without(Outcome::Unsupported, NOT_OURS.into());
+                family.cases.iter().map(verdict).collect()
+            }
             Place::NotBuilt(target, _) => {
                 let reason = format!("{target} is not in this build of fewbit");
                 let verdict = |_| without(Outcome::Unavailable, reason.clone());
