@@ -113,8 +113,9 @@ export interface OnnxOptions {
   /** Sizes for the file's named dimensions; the others are those of each run's inputs. */
   readonly sizes?: Readonly<Record<string, number>>;
   /**
-   * Inputs that are the same in every run, and are not given again. Where the numbers in an input decide a shape, loading
-   * without them fails with `unsupported`, and `details.inputs` has those inputs' names as a JSON list.
+   * Inputs that are the same in every run, and need not be given again. Where the numbers in an input decide a shape, each run
+   * goes by its own; where nothing can be made without them, loading fails with `unsupported`, and `details.inputs` has those
+   * inputs' names as a JSON list.
    */
   readonly values?: Readonly<Record<string, TensorData>>;
   /** Only the file's graph, for `forward`: without a task, and with the file's own types of inputs and outputs. */

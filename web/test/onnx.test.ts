@@ -26,7 +26,7 @@ describe("a model's files", () => {
   });
 
   it("without the one that is asked for are refused", async () => {
-    const opened = openOnnx(files("model.onnx"), { ...NO_OPTIONS, file: "model_q4.onnx" }, null, new AbortController().signal);
+    const opened = openOnnx(files("model.onnx"), { ...NO_OPTIONS, file: "model_q4.onnx" }, [], null, new AbortController().signal);
     await expect(opened).rejects.toMatchObject({ code: "not_found", details: { file: "model_q4.onnx" } });
   });
 });

@@ -6,6 +6,7 @@ use crate::backend::cpu::kernels::{Isa, Kernels};
 use crate::backend::cpu::threads::{Parallel, Serial};
 use crate::backend::cpu::{CpuDevice, CpuOptions};
 use crate::backend::{Device, NumericPolicy};
+use crate::graph::op::{Binary, Reduce, ReduceKind};
 
 /// Every case passes on the CPU: each instruction set, activations in floats and in 8 bits, one thread and several.
 #[test]
@@ -80,6 +81,57 @@ fn passes(isa: Isa, activations: Activations, parallel: Rc<dyn Parallel>) {
     }
     let shown = failed.join("\n");
     assert!(failed.is_empty(), "{isa:?} {activations:?}:\n{shown}");
+}
+
+/// `(softmax(rms_norm(x)) + n · wᵀ) · max(x)`, the products being of whole numbers: a graph that goes by the range of a run.
+fn measured() -> Case {
+    let mut random = draw::Random::new(47);
+    let mut draft = Draft::new("measured");
+    let x = draft.input(random.tensor(&[1, 8, 64]));
+    let scale = draft.input(random.tensor(&[64]));
+    let numbers = draft.input(random.integers(&[1, 8, 64], -255, 255));
+    let numbers = draft.op(Op::Cast { to: DataType::F32 }, &[numbers]);
+    let whole = random.integers(&[64 * 64], -127, 127);
+    let whole: Vec<f32> = whole.to_f64_vec().into_iter().map(|x| x as f32).collect();
+    let bytes = whole.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let usage = WeightUse {
+        matmul: true,
+        ..WeightUse::default()
+    };
+    let weight = draft.weight(ElementType::F32, &[64, 64], bytes, usage);
+    let most = Op::Reduce(Reduce {
+        kind: ReduceKind::Max,
+        axes: vec![0, 1, 2],
+        keep_dimensions: true,
+    });
+    let most = draft.op(most, &[x]);
+    let normal = draft.op(Op::RmsNormalization { epsilon: 1e-6 }, &[x, scale]);
+    let shares = draft.op(Op::Softmax { axis: 2 }, &[normal]);
+    let product = Op::BlockMatmul {
+        bias: false,
+        exact: true,
+    };
+    let product = draft.op(product, &[numbers, weight]);
+    let sum = draft.op(Op::Binary(Binary::Add), &[shares, product]);
+    let y = draft.op(Op::Binary(Binary::Mul), &[sum, most]);
+    draft.case(y)
+}
+
+/// Where ranges are measured and integers multiplied, all instruction sets make the same bits, those of the reference.
+#[test]
+fn what_is_rounded_by_the_range_of_a_run_is_the_same_everywhere() {
+    for isa in Isa::available() {
+        let options = CpuOptions {
+            policy: NumericPolicy::default(),
+            kernels: Kernels::with(isa).expect("an available instruction set"),
+            parallel: Rc::new(Serial),
+        };
+        let mut backend = pollster::block_on(CpuDevice::new(options).open()).unwrap();
+        match pollster::block_on(measured().check(backend.as_mut())) {
+            Outcome::Pass { worst: 0.0 } => {}
+            other => panic!("{isa:?}: {other:?}"),
+        }
+    }
 }
 
 #[test]

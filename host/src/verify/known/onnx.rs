@@ -6,7 +6,8 @@
 //! other way, all that follows is, to the noise that 8 bits make. flan-t5's norm weights changed by 2·10⁻⁷ of themselves move its
 //! margins in ONNX Runtime by up to 1.04, and six of eight such runs give another second text. So each token is asked for after the
 //! reference's tokens before it, and compared where its margin is at least 1.1; a text made freely is compared up to
-//! the first token that is not sure, and has to end.
+//! the first token that is not sure, and has to end. With sums that are rounded once, as the CPU makes them there, both
+//! texts are the reference's.
 //!
 //! The probability of a model that is quantized throughout, its last layer too, moves in steps: of about 0.16 in its
 //! log-odds, and by up to two and a half of them when the input moves by a ten-thousandth; it holds within 0.4.
