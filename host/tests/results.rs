@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fewbit_host::job::{LoadInfo, Outcome};
 use fewbit_host::report::{Filter, Question};
+use fewbit_host::results::export::{Kind, export};
 use fewbit_host::results::import::import;
 use fewbit_host::results::record::{
     Attempt, Measurement, Record, Run, TensorRow, now_us, unique, unique_uuid,
@@ -385,6 +386,88 @@ fn a_million_rows() {
         println!(
             "{question:?}: {rows} rows in {:.2} s",
             began.elapsed().as_secs_f64()
+        );
+    }
+}
+
+#[test]
+fn exports_keep_types_and_a_full_disk_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("results.duckdb");
+    {
+        let results = Results::open(&path).unwrap();
+        let mut records = Vec::new();
+        for i in 0..300 {
+            records.push(json!({"model": format!("m{i}, \"x\""), "target": "chrome:wasm", "latency_ms": i, "timestamp": 1_700_000_000 + i}));
+        }
+        let text = json!(records).to_string();
+        import(&results, "many.json", text.as_bytes(), &mut |_| {}).unwrap();
+        let out = |name: &str| dir.path().join(name);
+        for (name, kind) in [
+            ("r.csv", Kind::Csv),
+            ("r.json", Kind::Json),
+            ("r.parquet", Kind::Parquet),
+        ] {
+            let rows = export(&results, "FROM results", &out(name), kind).unwrap();
+            assert_eq!(rows, 300, "{name}");
+        }
+        let json: Vec<Value> =
+            serde_json::from_slice(&std::fs::read(out("r.json")).unwrap()).unwrap();
+        assert_eq!(json.len(), 300);
+        let connection = duckdb::Connection::open_in_memory().unwrap();
+        for name in ["r.csv", "r.parquet"] {
+            let sql = format!(
+                "SELECT count(DISTINCT model) || ' ' || min(model) || ' ' || max(started)::TIMESTAMP::VARCHAR FROM '{}'",
+                out(name).display()
+            );
+            let said: String = connection.query_row(&sql, [], |r| r.get(0)).unwrap();
+            assert!(
+                said.starts_with("300 m0, \"x\" 2023-11-14"),
+                "{name}: {said}"
+            );
+        }
+        let kind: String = connection
+            .query_row(
+                &format!(
+                    "SELECT typeof(started) FROM '{}' LIMIT 1",
+                    out("r.parquet").display()
+                ),
+                [],
+                |r| r.get(0),
+            )
+            .unwrap();
+        assert_eq!(kind, "TIMESTAMP WITH TIME ZONE");
+        let error = export(&results, "DROP TABLE runs", &out("x.csv"), Kind::Csv).unwrap_err();
+        assert!(!out("x.csv").exists(), "{error}");
+        let nowhere = out("no/such/folder.csv");
+        assert!(export(&results, "FROM results", &nowhere, Kind::Csv).is_err());
+    }
+    #[cfg(unix)]
+    {
+        // What a process may write at most, in place of a full disk.
+        let script = "trap '' XFSZ; ulimit -f 40; exec \"$0\" export -o full.json --table results";
+        let output = std::process::Command::new("sh")
+            .args(["-c", script, env!("CARGO_BIN_EXE_fewbit")])
+            .current_dir(dir.path())
+            .env("FEWBIT_DB", &path)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("full.json"),
+            "{said}"
+        );
+        let left: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .flatten()
+            .map(|e| e.file_name())
+            .collect();
+        assert!(!left.iter().any(|name| name == "full.json"), "{left:?}");
+        assert!(
+            !left
+                .iter()
+                .any(|name| name.to_string_lossy().starts_with(".tmp")),
+            "{left:?}"
         );
     }
 }

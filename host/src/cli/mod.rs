@@ -8,6 +8,8 @@ mod attempt;
 mod backends;
 #[cfg(feature = "runners")]
 mod bench;
+#[cfg(feature = "results")]
+mod compare;
 #[cfg(feature = "native")]
 mod conformance;
 #[cfg(feature = "native")]
@@ -16,6 +18,8 @@ mod convert;
 mod demo;
 #[cfg(feature = "webdriver")]
 mod doctor;
+#[cfg(feature = "results")]
+mod export;
 #[cfg(feature = "results")]
 mod import;
 #[cfg(feature = "native")]
@@ -96,6 +100,10 @@ enum Command {
     #[cfg(feature = "results")]
     Query(query::Query),
     #[cfg(feature = "results")]
+    Compare(compare::Compare),
+    #[cfg(feature = "results")]
+    Export(export::Export),
+    #[cfg(feature = "results")]
     Report(report::Report),
     #[cfg(feature = "results")]
     Repro(repro::Repro),
@@ -140,6 +148,10 @@ pub fn main() -> ExitCode {
         Command::Import(command) => command.run(),
         #[cfg(feature = "results")]
         Command::Query(command) => command.run(),
+        #[cfg(feature = "results")]
+        Command::Compare(command) => command.run(),
+        #[cfg(feature = "results")]
+        Command::Export(command) => command.run(),
         #[cfg(feature = "results")]
         Command::Report(command) => command.run(),
         #[cfg(feature = "results")]

@@ -1,8 +1,10 @@
 //! Ready questions over the results, and how answers are written.
 //!
-//! [`question`] has the SQL of each report, [`table`] writes rows as text, CSV, JSON, Markdown, HTML or bars, [`page`] the
+//! [`compare`] compares A with B by [`bootstrap`], [`question`] has the SQL of each report, [`table`] writes rows as text, CSV, JSON, Markdown, HTML or bars, [`page`] the
 //! self-contained HTML report.
 
+pub mod bootstrap;
+pub mod compare;
 pub mod page;
 pub mod question;
 pub mod table;

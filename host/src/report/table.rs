@@ -42,6 +42,11 @@ impl Rows {
         }
     }
 
+    /// The rows by the names of their columns.
+    pub fn objects(&self) -> &[Value] {
+        &self.objects
+    }
+
     pub fn write(&self, format: Format) -> String {
         match format {
             Format::Table => self.table(),

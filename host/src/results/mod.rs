@@ -10,6 +10,8 @@ pub mod record;
 #[cfg(feature = "results")]
 mod database;
 #[cfg(feature = "results")]
+pub mod export;
+#[cfg(feature = "results")]
 pub mod import;
 #[cfg(feature = "results")]
 mod migrate;
