@@ -149,7 +149,6 @@ fn in_browser<'p>(
         headless: !arguments.window,
         extra_flags: arguments.browser_flag.clone(),
         failures: arguments.failures.clone(),
-        ..Default::default()
     };
     let runner = crate::browser::BrowserRunner::new(browser, backend, pages, options);
     Ok(Box::new(runner))

@@ -132,7 +132,7 @@ mod tests {
             Ok(found.into_iter().map(|s| (s.name, s.task)).collect())
         };
         let minilm = ("all-minilm-l6-v2".to_owned(), Task::Embed);
-        assert_eq!(named(&["minilm"]).unwrap(), [minilm.clone()]);
+        assert_eq!(named(&["minilm"]).unwrap(), std::slice::from_ref(&minilm));
         assert_eq!(named(&["minilm", "all-minilm-l6-v2"]).unwrap().len(), 1);
         assert!(named(&["all-minilm*"]).unwrap().contains(&minilm));
         let error = named(&["no-such-model"]).unwrap_err().to_string();

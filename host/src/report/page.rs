@@ -135,24 +135,23 @@ pub fn page(facts: &Facts) -> Result<String, ReportError> {
         .map_err(|e| ReportError::Page(format!("{e:#}")))
 }
 
-/// One chart for each model, format and metric of a machine: its targets as bars of one scale.
+/// One chart for each metric of what differs by its target only, on one machine: targets as bars of one scale.
 fn charts(times: &[Value]) -> Vec<Value> {
     let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
     let key = |row: &Value| {
-        let machine = text(row, "machine");
-        (
-            text(row, "model"),
-            text(row, "format"),
-            text(row, "metric"),
-            machine,
-        )
+        let cell = text(row, "cell");
+        let same = cell
+            .rsplit_once('@')
+            .map_or(cell.clone(), |(same, _)| same.to_owned());
+        (same, text(row, "metric"), text(row, "machine"))
     };
     let mut keys: Vec<_> = times.iter().map(key).collect();
+    keys.sort();
     keys.dedup();
     keys.into_iter()
         .map(|of| {
             let mut rows: Vec<&Value> = times.iter().filter(|row| key(row) == of).collect();
-            let lower_is_better = of.2.ends_with("_ms") || of.2 == "real_time_factor";
+            let lower_is_better = of.1.ends_with("_ms") || of.1 == "real_time_factor";
             let median = |row: &Value| row["median"].as_f64().unwrap_or(0.0);
             rows.sort_by(|a, b| match lower_is_better {
                 true => median(a).total_cmp(&median(b)),
@@ -184,7 +183,7 @@ fn charts(times: &[Value]) -> Vec<Value> {
                 .collect();
             let unit = rows.first().map_or(String::new(), |row| text(row, "unit"));
             serde_json::json!({
-                "model": of.0, "format": of.1, "metric": of.2, "machine": of.3, "unit": unit,
+                "name": of.0, "metric": of.1, "machine": of.2, "unit": unit,
                 "better": if lower_is_better { "less is better" } else { "more is better" },
                 "bars": bars,
             })

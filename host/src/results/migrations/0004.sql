@@ -235,7 +235,7 @@ WITH newest AS (
   GROUP BY n.cell, n.platform_id, n.run
 )
 SELECT
-  s.cell, m.name AS model, m.architecture, s.last.target AS target, s.last.task AS task, s.last.format AS format,
+  s.cell, m.name AS model, coalesce(m.architecture, n.architecture) AS architecture, s.last.target AS target, s.last.task AS task, s.last.format AS format,
   m.block_format, m.bits_per_weight, s.last.batch AS batch, s.last.sequence AS sequence,
   s.last.outcome AS outcome,
   CASE WHEN s.outcomes > 1 THEN 'flaky' WHEN s.attempts > 1 THEN 'stable' END AS stability,
@@ -247,6 +247,8 @@ SELECT
   p.machine, s.platform_id, s.run, s.last.attempt AS attempt, s.last.depends AS depends
 FROM states s
 JOIN models m ON m.model_id = s.last.model_id
+-- Where a target did not load the model, what others said of it.
+LEFT JOIN (SELECT name, any_value(architecture) AS architecture FROM models GROUP BY name) n ON n.name = m.name
 JOIN platforms p ON p.platform_id = s.platform_id
 LEFT JOIN browsers b ON b.browser_id = s.last.browser_id
 LEFT JOIN adapters d ON d.adapter_id = s.last.adapter_id
