@@ -25,7 +25,7 @@ pub mod measure;
 pub mod native;
 #[cfg(feature = "results")]
 pub mod pattern;
-#[cfg(feature = "results")]
+#[cfg(feature = "report")]
 pub mod report;
 pub mod results;
 pub mod runner;

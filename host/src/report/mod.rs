@@ -3,13 +3,19 @@
 //! [`compare`] compares A with B by [`bootstrap`], [`question`] has the SQL of each report, [`table`] writes rows as text, CSV, JSON, Markdown, HTML or bars, [`page`] the
 //! self-contained HTML report.
 
+#[cfg(feature = "results")]
 pub mod bootstrap;
+#[cfg(feature = "results")]
 pub mod compare;
 pub mod page;
+#[cfg(feature = "results")]
 pub mod question;
+#[cfg(feature = "results")]
 pub mod table;
 
+#[cfg(feature = "results")]
 pub use question::{Filter, Question};
+#[cfg(feature = "results")]
 pub use table::Format;
 
 /// Why there is no report.

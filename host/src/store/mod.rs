@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub use download::Timeouts;
 pub use error::StoreError;
 pub use files::{ModelFile, ModelFiles};
+#[cfg(feature = "native")]
 pub(crate) use folder::backends;
 pub use folder::home;
 pub use library::LibraryEntry;
