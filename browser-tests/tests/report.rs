@@ -43,6 +43,11 @@ fn facts() -> Facts {
             "commit_id": "abc", "machine": HOSTILE, "os": "linux", "cpu": HOSTILE, "cores": 2,
         })],
         evidence: vec![json!({"cell": name("chrome:webgpu"), "kind": "console", "text": HOSTILE})],
+        versus: vec![json!({
+            "cell": HOSTILE, "a": "chrome:wasm", "b": "native:cpu", "metric": "decode_tokens_per_second", "ratio": 0.5,
+            "low": 0.4, "high": 0.6, "processes_a": 2, "processes_b": 2, "how": "paired", "note": null,
+        })],
+        cut: None,
         made: "2026-12-01 00:00".into(),
     }
 }

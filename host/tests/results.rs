@@ -437,6 +437,29 @@ fn exports_keep_types_and_a_full_disk_leaves_nothing() {
             )
             .unwrap();
         assert_eq!(kind, "TIMESTAMP WITH TIME ZONE");
+        // What was exported is known when it comes back.
+        let back = std::fs::read(out("r.json")).unwrap();
+        let again = import(&results, "r.json", back.as_slice(), &mut |_| {}).unwrap();
+        assert_eq!((again.records, again.new, again.set_aside), (300, 0, 0));
+        let ordered = "SELECT model FROM results ORDER BY model DESC";
+        export(&results, ordered, &out("o.csv"), Kind::Csv).unwrap();
+        let text = std::fs::read_to_string(out("o.csv")).unwrap();
+        assert!(
+            text.starts_with("model\n\"m99, \"\"x\"\"\"\n"),
+            "{}",
+            &text[..60]
+        );
+        let many = "SELECT i, 'x' || i AS name FROM range(250000) t(i)";
+        assert_eq!(
+            export(&results, many, &out("m.parquet"), Kind::Parquet).unwrap(),
+            250_000
+        );
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = out("r.csv").metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o044, 0o044, "others may read what was exported");
+        }
         let error = export(&results, "DROP TABLE runs", &out("x.csv"), Kind::Csv).unwrap_err();
         assert!(!out("x.csv").exists(), "{error}");
         let nowhere = out("no/such/folder.csv");

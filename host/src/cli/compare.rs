@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::report::compare::{By, browsers_and_native, compare, kind, rows, sql};
+use crate::report::table::plain;
 use crate::results::{Results, default_path};
 
 /// The ratio of A to B with its interval (95 %), cell by cell.
@@ -39,7 +40,7 @@ pub(crate) struct Compare {
     db: Option<PathBuf>,
 }
 
-const METRICS: [&str; 4] = [
+pub(super) const METRICS: [&str; 4] = [
     "prefill_tokens_per_second",
     "decode_tokens_per_second",
     "embed_ms",
@@ -97,7 +98,13 @@ impl Compare {
                 .map_or(String::new(), |n| format!("; {n}"));
             println!(
                 "{ratio}{interval}  {}: {} / {}, {} ({}, {} and {} processes{note})",
-                one.cell, one.a, one.b, one.metric, one.how, one.processes_a, one.processes_b
+                plain(&one.cell),
+                one.a,
+                one.b,
+                one.metric,
+                one.how,
+                one.processes_a,
+                one.processes_b
             );
         }
         Ok(ExitCode::SUCCESS)

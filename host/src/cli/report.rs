@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::compare::METRICS;
+use crate::report::compare;
 use crate::report::page::{CELLS, EVIDENCE, Facts, RUNS, TIMES, page};
 use crate::results::{Results, default_path, objects};
 
@@ -28,15 +30,32 @@ impl Report {
             None => default_path()?,
         };
         let results = Results::open(&path)?;
-        let rows = |sql: &str| anyhow::Ok(objects(&results.query(sql)?));
+        let mut cut = None;
+        let mut rows = |sql: &str| {
+            let answer = results.query(sql)?;
+            if answer["truncated"] == true {
+                cut = Some("Only the first 100,000 rows of each part are here.".to_owned());
+            }
+            anyhow::Ok(objects(&answer))
+        };
         let now = results.query("SELECT strftime(now(), '%Y-%m-%d %H:%M')")?;
-        let facts = Facts {
+        let mut facts = Facts {
             cells: rows(CELLS)?,
             times: rows(TIMES)?,
             runs: rows(RUNS)?,
             evidence: rows(EVIDENCE)?,
+            versus: Vec::new(),
+            cut: None,
             made: now["rows"][0][0].as_str().unwrap_or_default().to_owned(),
         };
+        for metric in METRICS {
+            let answer = results.query(&compare::sql(metric, None))?;
+            let compared = compare::browsers_and_native(&compare::rows(&answer));
+            for one in compared {
+                facts.versus.push(serde_json::to_value(one)?);
+            }
+        }
+        facts.cut = cut;
         let html = page(&facts)?;
         write(&self.output, html.as_bytes())
             .with_context(|| format!("{}", self.output.display()))?;
@@ -49,7 +68,7 @@ impl Report {
 pub(super) fn write(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     let folder = folder.unwrap_or(std::path::Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = crate::results::export::readable().tempfile_in(folder)?;
     std::io::Write::write_all(&mut file, bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;

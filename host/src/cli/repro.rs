@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::report::table::plain;
 use crate::results::{Results, default_path, objects};
 
 /// Print the command that measures a cell again, and run it.
@@ -28,7 +29,7 @@ impl Repro {
             self.arguments(&results)?
         };
         let shown: Vec<String> = arguments.iter().map(|a| quoted(a)).collect();
-        println!("fewbit {}", shown.join(" "));
+        println!("fewbit {}", plain(&shown.join(" ")));
         if self.print {
             return Ok(ExitCode::SUCCESS);
         }

@@ -3,9 +3,11 @@
 //! The page asks nothing of a network and has no script: bars are SVG made here, details unfold by the browser's own means.
 //! Whatever comes from models, adapters or consoles goes through the template's escaping.
 
+use std::collections::{BTreeMap, HashMap};
+
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ReportError;
 
@@ -20,6 +22,10 @@ pub struct Facts {
     pub runs: Vec<Value>,
     /// Of [`EVIDENCE`].
     pub evidence: Vec<Value>,
+    /// Each browser's times beside native ones, as `fewbit compare browsers native` has them.
+    pub versus: Vec<Value>,
+    /// What is left out because there is too much of it, in words.
+    pub cut: Option<String>,
     /// When the page is made, in words.
     pub made: String,
 }
@@ -83,27 +89,43 @@ pub fn page(facts: &Facts) -> Result<String, ReportError> {
     let mut names: Vec<String> = facts.cells.iter().map(row_of).collect();
     names.sort();
     names.dedup();
+    let places: HashMap<(String, String), usize> = facts
+        .cells
+        .iter()
+        .enumerate()
+        .map(|(i, cell)| ((row_of(cell), text(cell, "target")), i))
+        .collect();
+    let mark_of = |i: usize| {
+        let cell = &facts.cells[i];
+        let outcome = text(cell, "outcome");
+        json!({
+            "index": i, "mark": mark(&outcome), "flaky": cell["stability"] == "flaky", "outcome": outcome,
+        })
+    };
     let map: Vec<Value> = names
         .iter()
         .map(|name| {
-            let cells: Vec<Value> = targets
+            let found = targets
                 .iter()
-                .map(|target| {
-                    let found = facts
-                        .cells
-                        .iter()
-                        .position(|c| row_of(c) == *name && text(c, "target") == *target);
-                    match found {
-                        Some(i) => {
-                            let outcome = text(&facts.cells[i], "outcome");
-                            let flaky = facts.cells[i]["stability"] == "flaky";
-                            serde_json::json!({"index": i, "outcome": outcome, "mark": mark(&outcome), "flaky": flaky})
-                        }
-                        None => Value::Null,
-                    }
-                })
+                .map(|target| places.get(&(name.clone(), target.clone())));
+            let cells: Vec<Value> = found
+                .map(|i| i.map_or(Value::Null, |&i| mark_of(i)))
                 .collect();
-            serde_json::json!({"name": name, "cells": cells})
+            json!({"name": name, "cells": cells})
+        })
+        .collect();
+    let mut left: HashMap<String, Vec<&Value>> = HashMap::new();
+    for row in &facts.evidence {
+        left.entry(text(row, "cell")).or_default().push(row);
+    }
+    let cells: Vec<Value> = facts
+        .cells
+        .iter()
+        .map(|cell| {
+            let mut cell = cell.clone();
+            let evidence = left.get(&text(&cell, "cell"));
+            cell["evidence"] = json!(evidence.cloned().unwrap_or_default());
+            cell
         })
         .collect();
     let mut environment = Environment::new();
@@ -120,15 +142,16 @@ pub fn page(facts: &Facts) -> Result<String, ReportError> {
             .iter()
             .filter(|c| c["outcome"] == outcome)
             .count();
-        serde_json::json!({"name": outcome, "mark": mark(outcome), "count": count})
+        json!({"name": outcome, "mark": mark(outcome), "count": count})
     });
     template
         .render(context! {
             targets, map, outcomes,
-            cells => facts.cells,
+            cells,
             charts => charts(&facts.times),
             runs => facts.runs,
-            evidence => facts.evidence,
+            versus => facts.versus,
+            cut => facts.cut,
             made => facts.made,
             version => env!("CARGO_PKG_VERSION"),
         })
@@ -145,12 +168,13 @@ fn charts(times: &[Value]) -> Vec<Value> {
             .map_or(cell.clone(), |(same, _)| same.to_owned());
         (same, text(row, "metric"), text(row, "machine"))
     };
-    let mut keys: Vec<_> = times.iter().map(key).collect();
-    keys.sort();
-    keys.dedup();
-    keys.into_iter()
-        .map(|of| {
-            let mut rows: Vec<&Value> = times.iter().filter(|row| key(row) == of).collect();
+    let mut groups: BTreeMap<_, Vec<&Value>> = BTreeMap::new();
+    for row in times {
+        groups.entry(key(row)).or_default().push(row);
+    }
+    groups
+        .into_iter()
+        .map(|(of, mut rows)| {
             let lower_is_better = of.1.ends_with("_ms") || of.1 == "real_time_factor";
             let median = |row: &Value| row["median"].as_f64().unwrap_or(0.0);
             rows.sort_by(|a, b| match lower_is_better {
@@ -172,7 +196,7 @@ fn charts(times: &[Value]) -> Vec<Value> {
                 .iter()
                 .map(|row| {
                     let number = |name: &str| row[name].as_f64().unwrap_or(0.0);
-                    serde_json::json!({
+                    json!({
                         "row": row,
                         "native": text(row, "target").starts_with("native:"),
                         "width": at(number("median")),
@@ -182,7 +206,7 @@ fn charts(times: &[Value]) -> Vec<Value> {
                 })
                 .collect();
             let unit = rows.first().map_or(String::new(), |row| text(row, "unit"));
-            serde_json::json!({
+            json!({
                 "name": of.0, "metric": of.1, "machine": of.2, "unit": unit,
                 "better": if lower_is_better { "less is better" } else { "more is better" },
                 "bars": bars,
@@ -194,7 +218,6 @@ fn charts(times: &[Value]) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     const HOSTILE: &str = "</script><img src=x onerror=alert(1)>";
 
@@ -220,6 +243,7 @@ mod tests {
             ],
             evidence: vec![json!({"cell": "c", "kind": "console", "text": HOSTILE})],
             made: "today".into(),
+            ..Facts::default()
         };
         let html = page(&facts).unwrap();
         assert!(

@@ -83,18 +83,20 @@ impl Question {
         Ok(match self {
             Question::Performance => times(
                 filter,
-                "m.name AS model, a.format, a.task, a.batch, a.sequence, a.target, b.version AS browser_version, \
-                 d.name AS adapter, d.software AS adapter_software",
+                "p.machine, m.name AS model, a.format, a.task, a.batch, a.sequence, a.target, b.name AS browser_name, \
+                 b.version AS browser_version, d.name AS adapter, d.software AS adapter_software",
             )?,
             Question::Hardware => times(
                 filter,
                 "p.machine, p.cpu, p.cores, d.name AS adapter, d.software AS adapter_software, a.target, \
-                 b.version AS browser_version, m.name AS model, a.format, a.batch, a.sequence",
+                 b.name AS browser_name, b.version AS browser_version, m.name AS model, a.format, a.task, a.batch, \
+                 a.sequence",
             )?,
             Question::Formats => times(
                 filter,
-                "m.name AS model, m.block_format, m.bits_per_weight, a.target, b.version AS browser_version, \
-                 d.software AS adapter_software, a.batch, a.sequence, max(a.parity_max_abs) AS parity_max_abs",
+                "m.name AS model, a.format, m.block_format, m.bits_per_weight, p.machine, a.task, a.batch, a.sequence, a.target, \
+                 b.name AS browser_name, b.version AS browser_version, d.name AS adapter, \
+                 d.software AS adapter_software, max(a.parity_max_abs) AS parity_max_abs",
             )?,
             Question::Compatibility => format!(
                 "SELECT c.model, c.format, c.task, c.target, c.browser_version, c.outcome, c.stability, c.validity, c.reason
@@ -118,7 +120,7 @@ impl Question {
 fn times(filter: &Filter, by: &str) -> Result<String, ReportError> {
     let conditions = filter.conditions("m.name", "m.architecture", "a.target", "a.started")?;
     let metrics = match &filter.metric {
-        Some(metric) => format!("x.metric = {}", literal(metric)),
+        Some(metric) => like("x.metric", metric),
         None => format!("x.metric IN ({METRICS})"),
     };
     Ok(format!(
@@ -174,7 +176,7 @@ impl Filter {
             all.push(like(model, pattern));
         }
         if let Some(family_given) = &self.family {
-            all.push(format!("{family} = {}", literal(family_given)));
+            all.push(like(family, family_given));
         }
         if let Some(pattern) = &self.target {
             all.push(like(target, pattern));

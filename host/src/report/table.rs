@@ -105,7 +105,7 @@ impl Rows {
     fn markdown(&self) -> String {
         let line = |cells: &[String]| {
             let escaped = cells.iter().map(|cell| {
-                let one = cell
+                let one = plain(cell)
                     .replace('\\', "\\\\")
                     .replace('|', "\\|")
                     .replace('<', "&lt;");
@@ -172,7 +172,7 @@ impl Rows {
                 0.0
             };
             let bar = "█".repeat((share * WIDTH).round() as usize);
-            all += &format!("{:longest$}  {bar} {:.4}\n", label(row), value(row));
+            all += &format!("{:longest$}  {bar} {:.4}\n", plain(&label(row)), value(row));
         }
         all
     }
@@ -212,11 +212,17 @@ fn exact(value: &Value) -> String {
     }
 }
 
-/// Control characters, which a terminal would obey, are shown; what is long is cut.
+/// Text of others as a terminal may have it: control characters, which it would obey, are marks.
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '␣' } else { c })
+        .collect()
+}
+
+/// The same, cut where it is long.
 fn cut(text: &str) -> String {
     const MOST: usize = 80;
-    let plain = text.chars().map(|c| if c.is_control() { '␣' } else { c });
-    let mut short: String = plain.take(MOST).collect();
+    let mut short: String = plain(text).chars().take(MOST).collect();
     if text.chars().count() > MOST {
         short.pop();
         short.push('…');

@@ -7,9 +7,6 @@ use crate::job::LoadInfo;
 
 /// What a cell lacks, column by column of the view `results`, with the reason.
 pub(super) fn absent(cell: &Attempt) -> BTreeMap<&'static str, &'static str> {
-    if cell.source.is_some() {
-        return BTreeMap::from([("*", "imported: its source does not tell")]);
-    }
     let Some(info) = &cell.info else {
         return BTreeMap::from([("*", "the target did not load the model")]);
     };

@@ -15,6 +15,9 @@ use super::{ResultsError, migrate, rows, sandbox};
 /// A query may take this long.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
+/// And all of its rows, for a file, this long.
+const LINES_LIMIT: Duration = Duration::from_secs(1800);
+
 /// The open file; while this value lives, no other process can open it.
 pub struct Database {
     path: PathBuf,
@@ -58,6 +61,24 @@ impl Database {
             .try_clone()
             .map_err(|e| ResultsError::Sql(e.to_string()))?;
         sandbox::query(&connection, sql, limit)
+    }
+
+    /// Runs one reading statement and hands on each of its rows as a line of JSON. Gives back names and types of the columns.
+    ///
+    /// # Errors
+    /// As [`Database::query`], and what `on` says.
+    pub fn lines(
+        &self,
+        sql: &str,
+        on: &mut dyn FnMut(&str) -> std::io::Result<()>,
+    ) -> Result<Vec<(String, String)>, ResultsError> {
+        let connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .try_clone()
+            .map_err(|e| ResultsError::Sql(e.to_string()))?;
+        sandbox::lines(&connection, sql, LINES_LIMIT, on)
     }
 
     /// Writes a record's rows, all or none; when this returns they are on disk. Attempts that are there already, and batches

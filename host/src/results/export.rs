@@ -1,24 +1,20 @@
 //! Writing rows to a file: CSV, JSON or Parquet.
 //!
-//! The rows come through the same door as any query's, a page at a time, wherever the results are; nothing that a user wrote
-//! ever runs where files can be reached. Parquet is made of them by a DuckDB of our own, in memory.
+//! The rows come through the same door as any query's, one after another; nothing that a user wrote ever runs where files can
+//! be reached. CSV and Parquet are made of their lines by a DuckDB of our own, in memory.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use duckdb::Connection;
-use serde_json::Value;
 
-use super::{Results, ResultsError};
-use crate::report::table::{Format, Rows};
-
-/// Rows of one page.
-const PAGE: usize = 50_000;
+use super::{Results, ResultsError, objects};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     Parquet,
     Csv,
+    /// A list with an object a row.
     Json,
 }
 
@@ -26,8 +22,10 @@ pub enum Kind {
 pub enum ExportError {
     #[error(transparent)]
     Results(#[from] ResultsError),
-    #[error("{path}: {message}; there is no file of that name that was not there before")]
+    #[error("{path}: {message}; nothing was written under that name")]
     Write { path: PathBuf, message: String },
+    #[error("another fewbit holds the results and gives 100,000 rows at most: end it first")]
+    TooMany,
 }
 
 /// Writes the rows of one SELECT to `path`, all of them or no file. Gives back how many there were.
@@ -39,109 +37,96 @@ pub fn export(results: &Results, sql: &str, path: &Path, kind: Kind) -> Result<u
         path: path.to_path_buf(),
         message,
     };
+    let io = |e: std::io::Error| failed(e.to_string());
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    let temporary = |suffix: &str| {
-        let file = tempfile::Builder::new().suffix(suffix).tempfile_in(folder);
-        file.map_err(|e| failed(e.to_string()))
-    };
-    let mut file = temporary(match kind {
-        Kind::Csv => ".csv",
-        Kind::Json | Kind::Parquet => ".json",
-    })?;
+    let file = readable().suffix(".json").tempfile_in(folder).map_err(io)?;
     let mut count = 0;
-    let mut columns = Value::Null;
-    let plain = sql.trim().trim_end_matches(';');
-    loop {
-        let page = format!("SELECT * FROM ({plain}\n) ORDER BY ALL LIMIT {PAGE} OFFSET {count}");
-        let answer = results.query(&page)?;
-        let rows = answer["rows"].as_array().map_or(0, Vec::len);
-        let text = text(&answer, kind, count == 0);
-        file.write_all(text.as_bytes())
-            .map_err(|e| failed(e.to_string()))?;
-        count += rows as u64;
-        columns = if columns.is_null() {
-            answer["columns"].clone()
-        } else {
-            columns
+    let mut broken = None;
+    let mut to = BufWriter::new(file);
+    let mut line = |row: &str| {
+        let before = match (kind, count) {
+            (Kind::Json, 0) => "[",
+            (Kind::Json, _) => ",\n",
+            (_, 0) => "",
+            _ => "\n",
         };
-        if rows < PAGE {
-            break;
+        count += 1;
+        let written = to
+            .write_all(before.as_bytes())
+            .and_then(|()| to.write_all(row.as_bytes()));
+        written.inspect_err(|e| broken = Some(e.to_string()))
+    };
+    let columns = match results.own() {
+        Some(database) => database.lines(sql, &mut line),
+        None => {
+            let answer = results.query(sql)?;
+            if answer["truncated"] == true {
+                return Err(ExportError::TooMany);
+            }
+            for row in objects(&answer) {
+                line(&row.to_string()).map_err(io)?;
+            }
+            let columns = answer["columns"].as_array().cloned().unwrap_or_default();
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            let names = columns.iter().map(|c| (text(&c["name"]), text(&c["type"])));
+            Ok(names.collect())
         }
+    };
+    if let Some(message) = broken {
+        return Err(failed(message));
     }
+    let columns = columns?;
     if kind == Kind::Json {
-        file.write_all(b"]\n").map_err(|e| failed(e.to_string()))?;
+        let end: &[u8] = if count == 0 { b"[]\n" } else { b"]\n" };
+        to.write_all(end).map_err(io)?;
     }
-    file.as_file()
-        .sync_all()
-        .map_err(|e| failed(e.to_string()))?;
+    let file = to.into_inner().map_err(|e| failed(e.to_string()))?;
+    file.as_file().sync_all().map_err(io)?;
     let done = match kind {
-        Kind::Parquet => {
-            let parquet = temporary(".parquet")?;
-            to_parquet(file.path(), parquet.path(), &columns).map_err(|e| failed(e.to_string()))?;
-            parquet
+        Kind::Json => file,
+        Kind::Csv | Kind::Parquet => {
+            let other = readable().tempfile_in(folder).map_err(io)?;
+            let options = match kind {
+                Kind::Csv => "FORMAT csv, HEADER true",
+                _ => "FORMAT parquet",
+            };
+            copy(file.path(), other.path(), &columns, options)
+                .map_err(|e| failed(e.to_string()))?;
+            other
         }
-        Kind::Csv | Kind::Json => file,
     };
     done.persist(path).map_err(|e| failed(e.to_string()))?;
     Ok(count)
 }
 
-/// A page as text; the first begins the file.
-fn text(answer: &Value, kind: Kind, first: bool) -> String {
-    let rows = Rows::of(answer);
-    match kind {
-        Kind::Csv => {
-            let all = rows.write(Format::Csv);
-            match (first, all.split_once('\n')) {
-                (false, Some((_, rest))) => rest.to_owned(),
-                _ => all,
-            }
-        }
-        Kind::Json => {
-            let lines: Vec<String> = rows.objects().iter().map(Value::to_string).collect();
-            let begin = if first {
-                "["
-            } else if lines.is_empty() {
-                ""
-            } else {
-                ",\n"
-            };
-            format!("{begin}{}", lines.join(",\n"))
-        }
-        Kind::Parquet => rows
-            .objects()
-            .iter()
-            .map(|row| format!("{row}\n"))
-            .collect(),
-    }
+/// Temporary files that whoever may read files here may read once they have their name.
+pub fn readable() -> tempfile::Builder<'static, 'static> {
+    #[allow(unused_mut, reason = "other systems have no modes")]
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    builder
 }
 
 /// The columns keep their types; what JSON has no type for comes as text and is cast.
-fn to_parquet(lines: &Path, parquet: &Path, columns: &Value) -> duckdb::Result<()> {
+fn copy(
+    lines: &Path,
+    to: &Path,
+    columns: &[(String, String)],
+    options: &str,
+) -> duckdb::Result<()> {
     let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    let name = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let all = columns.as_array().cloned().unwrap_or_default();
-    let each = all.iter().map(|column| {
-        let text = |what: &str| column[what].as_str().unwrap_or_default().to_owned();
-        (text("name"), text("type"))
-    });
-    let each: Vec<(String, String)> = each.collect();
-    let types: Vec<String> = each
+    let types: Vec<String> = columns
         .iter()
         .map(|(column, kind)| format!("{}: {}", literal(column), literal(kind)))
         .collect();
     let connection = Connection::open_in_memory()?;
     connection.execute_batch(&format!(
         "SET TimeZone = 'UTC';
-         COPY (SELECT {} FROM read_json({}, format = 'newline_delimited', columns = {{{}}}))
-         TO {} (FORMAT parquet)",
-        each.iter()
-            .map(|(column, _)| name(column))
-            .collect::<Vec<String>>()
-            .join(", "),
+         COPY (FROM read_json({}, format = 'newline_delimited', columns = {{{}}})) TO {} ({options})",
         literal(&lines.display().to_string()),
         types.join(", "),
-        literal(&parquet.display().to_string()),
+        literal(&to.display().to_string()),
     ))
 }

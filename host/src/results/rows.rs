@@ -113,7 +113,8 @@ SELECT DISTINCT ON (s.attempt) * REPLACE (
   CAST(CAST(absent AS JSON) AS MAP(VARCHAR, VARCHAR)) AS absent)
 FROM stage_attempts s WHERE CAST(s.attempt AS UUID) IN (SELECT attempt FROM stage_new);
 INSERT INTO measurements
-SELECT * REPLACE (CAST(CAST(samples AS JSON) AS DOUBLE[]) AS samples) FROM stage_measurements
+SELECT * REPLACE (CASE WHEN repeats = 1 THEN [p50] ELSE CAST(CAST(samples AS JSON) AS DOUBLE[]) END AS samples)
+FROM stage_measurements
 WHERE CAST(attempt AS UUID) IN (SELECT attempt FROM stage_new);
 INSERT INTO parity SELECT * FROM stage_parity WHERE CAST(attempt AS UUID) IN (SELECT attempt FROM stage_new);
 INSERT INTO memory SELECT * FROM stage_memory WHERE CAST(attempt AS UUID) IN (SELECT attempt FROM stage_new);
@@ -188,8 +189,8 @@ impl Stages<'_> {
             &model_id,
             &browser_id,
             &adapter_id,
-            &json(&info.features),
-            &json(&info.flags),
+            &(!info.features.is_empty()).then(|| json(&info.features)),
+            &(!info.flags.is_empty()).then(|| json(&info.flags)),
             &(!info.backend.is_empty()).then_some(&info.backend),
             &info.variant,
             &size(info.threads_asked),
@@ -199,7 +200,7 @@ impl Stages<'_> {
             &attempt.parity_max_rel,
             &(!attempt.depends.is_empty()).then(|| json(&attempt.depends)),
             &attempt.source,
-            &json(&absent),
+            &attempt.source.is_none().then(|| json(&absent)),
         ];
         self.attempts.append_row(row)?;
         self.measurements(attempt)?;
@@ -223,6 +224,9 @@ impl Stages<'_> {
                 ("peak_resident", info.memory.peak_resident),
             ] {
                 let bytes = bytes.and_then(|n| i64::try_from(n).ok());
+                if bytes.is_none() && attempt.source.is_some() {
+                    continue;
+                }
                 let why = absent.get(format!("memory_{kind}").as_str());
                 let why = why.filter(|_| bytes.is_none()).copied();
                 self.memory

@@ -36,6 +36,53 @@ pub(super) fn query(
     limit: Duration,
 ) -> Result<Value, ResultsError> {
     let sql = single_select(connection, sql)?;
+    within(connection, limit, || select(connection, &sql))
+}
+
+/// Runs `sql` and gives each row as a line of JSON, as it comes, however many there are; gives back names and types.
+pub(super) fn lines(
+    connection: &Connection,
+    sql: &str,
+    limit: Duration,
+    on: &mut dyn FnMut(&str) -> std::io::Result<()>,
+) -> Result<Vec<(String, String)>, ResultsError> {
+    use duckdb::arrow::array::{Array, StringArray};
+    let sql = single_select(connection, sql)?;
+    within(connection, limit, || {
+        let columns = describe(connection, &sql)?;
+        // A stream that breaks off does not say so.
+        let count: u64 = connection
+            .query_row(&format!("SELECT count(*) FROM ({sql})"), [], |row| {
+                row.get(0)
+            })
+            .map_err(words)?;
+        let mut given = 0;
+        let mut statement = connection
+            .prepare(&format!(
+                "SELECT CAST(to_json(t) AS VARCHAR) FROM ({sql}) t"
+            ))
+            .map_err(words)?;
+        for batch in statement.stream_arrow([]).map_err(words)? {
+            let lines = batch.column(0).as_any().downcast_ref::<StringArray>();
+            let lines = lines.ok_or_else(|| ResultsError::Sql("rows are no text".into()))?;
+            for line in lines.iter().flatten() {
+                given += 1;
+                on(line).map_err(|e| ResultsError::Sql(e.to_string()))?;
+            }
+        }
+        match given == count {
+            true => Ok(columns),
+            false => Err(ResultsError::Sql(format!("{given} of {count} rows came"))),
+        }
+    })
+}
+
+/// Does something in a transaction that is read-only, within a time.
+fn within<T>(
+    connection: &Connection,
+    limit: Duration,
+    work: impl FnOnce() -> Result<T, ResultsError>,
+) -> Result<T, ResultsError> {
     connection
         .execute_batch("BEGIN TRANSACTION READ ONLY")
         .map_err(words)?;
@@ -53,7 +100,7 @@ pub(super) fn query(
         }
         late
     });
-    let result = select(connection, &sql);
+    let result = work();
     drop(done);
     let late = watch.join().unwrap_or(false);
     let ended = connection.execute_batch("ROLLBACK");

@@ -18,7 +18,6 @@ const METRICS: &[(&[&str], &str, &str)] = &[
             "avg_latency_ms",
             "mean_latency_ms",
             "latency_ms",
-            "latency",
             "inference_time_ms",
         ],
         "latency_ms",
@@ -76,12 +75,7 @@ const METRICS: &[(&[&str], &str, &str)] = &[
         "ms",
     ),
 ];
-const MEMORY: &[&str] = &[
-    "memory_peak_mb",
-    "peak_memory_mb",
-    "memory_usage_mb",
-    "memory_mb",
-];
+const MEMORY: &[&str] = &["memory_peak_mb", "peak_memory_mb", "memory_usage_mb"];
 
 /// A record as an attempt of our own.
 ///
@@ -98,17 +92,14 @@ pub(super) fn attempt(record: &Value, source: &str) -> Result<Attempt, String> {
     let model = model.ok_or("it names no model")?;
     let target = target(&fields)?;
     let mut attempt = Attempt::begin(&target, &model, "unknown");
-    attempt.attempt = id(record);
+    // What was exported comes back as what it was.
+    attempt.attempt = match fields.text(&["attempt"]) {
+        Some(own) if is_uuid(&own) => own,
+        _ => id(record),
+    };
     attempt.source = Some(source.into());
     attempt.started_us = fields
-        .first(&[
-            "started",
-            "timestamp",
-            "created_at",
-            "run_date",
-            "date",
-            "time",
-        ])
+        .first(&["started", "timestamp", "created_at", "run_date", "date"])
         .map(moment)
         .transpose()?
         .unwrap_or(0);
@@ -129,6 +120,9 @@ pub(super) fn attempt(record: &Value, source: &str) -> Result<Attempt, String> {
     }
     attempt.outcome = said.unwrap_or(Outcome::Pass);
     attempt.reason = fields.text(&["reason", "error_message", "error"]);
+    if attempt.started_us == 0 && attempt.reason.is_none() {
+        attempt.reason = Some("its source tells no time".into());
+    }
     attempt.parity_max_abs = fields.number(&["parity_max_abs", "max_abs", "max_error"])?;
     attempt.validity = fields.text(&["validity"]);
     let name = fields.text(&["browser_name", "browser"]);
@@ -154,6 +148,15 @@ pub(super) fn attempt(record: &Value, source: &str) -> Result<Attempt, String> {
         ..LoadInfo::default()
     });
     Ok(attempt)
+}
+
+fn is_uuid(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    let hex = parts
+        .iter()
+        .all(|part| part.bytes().all(|b| b.is_ascii_hexdigit()));
+    lengths == [8, 4, 4, 4, 12] && hex
 }
 
 /// The same record has the same id, in whatever order its fields stand.
@@ -194,6 +197,9 @@ fn canonical(value: &Value, text: &mut String) {
     }
 }
 
+/// Columns of our own whose maps say things about fields.
+const NO_FIELDS: [&str; 2] = ["absent", "depends"];
+
 /// Fields by their own names, however deep they stand; of two with one name the outer.
 struct Fields(BTreeMap<String, (usize, Value)>);
 
@@ -213,7 +219,17 @@ fn flatten(value: &Value, name: &str, depth: usize, into: &mut BTreeMap<String, 
                     into.entry(whole).or_insert((depth, inner.clone()));
                 }
             }
+            // `{"latency_ms": {"mean": …}}`
+            let mean = ["mean", "average", "avg"]
+                .iter()
+                .find_map(|part| object.get(*part));
+            if let (false, Some(mean @ Value::Number(_))) = (name.is_empty(), mean) {
+                into.entry(name.to_owned()).or_insert((depth, mean.clone()));
+            }
             for (name, value) in object {
+                if NO_FIELDS.contains(&name.as_str()) {
+                    continue;
+                }
                 flatten(value, &name.to_lowercase(), depth + 1, into);
             }
         }
@@ -324,7 +340,7 @@ fn outcome(fields: &Fields) -> Result<Option<Outcome>, String> {
                 Ok(Some(Outcome::Error))
             }
             "unsupported" => Ok(Some(Outcome::Unsupported)),
-            "unavailable" | "skipped" => Ok(Some(Outcome::Unavailable)),
+            "unavailable" => Ok(Some(Outcome::Unavailable)),
             _ => Err(format!("its outcome is not known: {text}")),
         },
         Some(other) => Err(format!("its outcome is not known: {other}")),

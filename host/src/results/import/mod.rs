@@ -5,6 +5,7 @@
 //! again adds nothing. What cannot be read is set aside with the reason.
 
 mod fields;
+mod python;
 mod stream;
 
 use std::io::BufRead;

@@ -6,6 +6,8 @@ use std::io::{BufRead, Read};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::python::Plain;
+
 /// JSON that breaks off or is none.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}, column {column}: {message}; the {records} records before it were read")]
@@ -40,7 +42,8 @@ const LINE: u64 = 64 << 20;
 
 /// Calls `on` for each record. Where the first line is an object by itself, each line is a record of its own, and one that is no
 /// JSON harms only itself.
-pub(super) fn records(mut from: impl BufRead, on: OnRecord<'_>) -> Result<(), Malformed> {
+pub(super) fn records(from: impl BufRead, on: OnRecord<'_>) -> Result<(), Malformed> {
+    let mut from = Plain::new(from);
     let mut first = Vec::new();
     let read = (&mut from).take(LINE).read_until(b'\n', &mut first);
     read.map_err(|error| malformed(&error.to_string(), 0))?;
@@ -128,13 +131,35 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    fn take<E: serde::de::Error>(&mut self, value: Value) -> Result<(), E> {
+    /// A record, or the records of a list in it.
+    fn take<E: serde::de::Error>(&mut self, mut value: Value) -> Result<(), E> {
+        let list = value.as_object_mut().and_then(|object| {
+            let is_list = |name: &&&str| object.get(**name).is_some_and(Value::is_array);
+            let name = LISTS.iter().find(is_list)?;
+            object.remove(*name)
+        });
+        if let (Some(Value::Array(list)), Value::Object(around)) = (list, &value) {
+            for mut one in list {
+                with(&mut one, around);
+                self.take(one)?;
+            }
+            return Ok(());
+        }
         self.count += 1;
         if (self.on)(self.count, Ok(value)) {
             return Ok(());
         }
         self.stopped = true;
         Err(E::custom("stopped"))
+    }
+}
+
+/// Gives a record the fields around it.
+fn with(record: &mut Value, around: &Map<String, Value>) {
+    if let Value::Object(record) = record {
+        for (name, value) in around {
+            record.entry(name).or_insert_with(|| value.clone());
+        }
     }
 }
 
@@ -213,11 +238,7 @@ impl<'de> Visitor<'de> for Inside<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<Value>, A::Error> {
         while let Some(mut value) = list.next_element::<Value>()? {
-            if let Value::Object(record) = &mut value {
-                for (name, around) in self.around {
-                    record.entry(name).or_insert_with(|| around.clone());
-                }
-            }
+            with(&mut value, self.around);
             self.taking.take(value)?;
         }
         Ok(None)
@@ -290,6 +311,13 @@ mod tests {
             [r#"1 {"results":{"a":1}}"#]
         );
         assert_eq!(read("[1] [2]").0, ["1 1", "2 2"]);
+        let inner = read(r#"[{"m": 1, "results": [{"a": 1}, {"a": 2}]}]"#).0;
+        assert_eq!(inner, [r#"1 {"a":1,"m":1}"#, r#"2 {"a":2,"m":1}"#]);
+        let python = "\u{feff}[{\"a\": NaN, \"b\": -Infinity, \"c\": \"NaN \\\" NaN\", \"d\": [-1, 2e-3, true]}]";
+        assert_eq!(
+            read(python).0,
+            [r#"1 {"a":null,"b":null,"c":"NaN \" NaN","d":[-1,0.002,true]}"#]
+        );
         assert!(read("").0.is_empty() && read(" \n").1.is_none());
     }
 

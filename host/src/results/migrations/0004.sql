@@ -113,7 +113,7 @@ CREATE TABLE attempts (
   depends VARCHAR,
   -- The file it was imported from.
   source VARCHAR,
-  -- Why a column of the view "results" is null, by its name; "*" is all of them. NULL in rows of version 1.
+  -- Why a column of the view "results" is null, by its name; "*" is all of them. NULL in rows of version 1 and imported ones.
   absent MAP(VARCHAR, VARCHAR)
 );
 
@@ -214,7 +214,8 @@ CREATE TABLE verifications (
 -- The newest state of each cell on each machine, over the attempts of the last run that touched it.
 CREATE VIEW cells AS
 WITH newest AS (
-  SELECT a.cell, r.platform_id, arg_max(a.run, a.started) AS run
+  -- What was measured here goes before what was imported.
+  SELECT a.cell, r.platform_id, arg_max(a.run, (r.command <> 'import', a.started)) AS run
   FROM attempts a JOIN runs r ON r.run = a.run
   GROUP BY ALL
 ), states AS (
