@@ -26,6 +26,8 @@ pub(super) fn config() -> duckdb::Result<Config> {
         .with("autoinstall_known_extensions", "false")?
         .with("allow_community_extensions", "false")?
         .with("memory_limit", "512MB")?
+        // At each checkpoint all keys are written anew: at the default of 16 MB that is most of an import's time.
+        .with("checkpoint_threshold", "64MB")?
         .with("lock_configuration", "true")
 }
 

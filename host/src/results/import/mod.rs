@@ -9,6 +9,7 @@ mod python;
 mod stream;
 
 use std::io::BufRead;
+use std::sync::mpsc;
 
 use sha2::{Digest, Sha256};
 
@@ -18,7 +19,7 @@ use super::{Results, ResultsError, objects};
 pub use stream::Malformed;
 
 /// Attempts of one batch where this process owns the results, and where another does.
-const BATCH: usize = 20_000;
+const BATCH: usize = 50_000;
 const BATCH_BY_WIRE: usize = 2_000;
 /// Of a record that is set aside, so much is kept.
 const KEPT: usize = 2_000;
@@ -60,8 +61,8 @@ pub fn import(
             .unwrap_or(0))
     };
     let before = count()?;
+    let (full, to_write) = mpsc::sync_channel::<Record>(1);
     let mut batches = Batches {
-        results,
         source,
         size: match results {
             Results::Own(_) => BATCH,
@@ -69,24 +70,31 @@ pub fn import(
         },
         done: Imported::default(),
         waiting: Waiting::default(),
+        full,
     };
-    let mut failed = None;
-    let read = stream::records(from, &mut |position, record| {
-        batches.take(position, record);
-        if batches.waiting.len() >= batches.size {
-            if let Err(error) = batches.flush() {
-                failed = Some(error);
-                return false;
+    // One batch is written while the next is read.
+    let (read, mut done) = std::thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            to_write
+                .iter()
+                .try_for_each(|record| results.append(&record))
+        });
+        let read = stream::records(from, &mut |position, record| {
+            batches.take(position, record);
+            let go_on = batches.waiting.len() < batches.size || batches.flush();
+            if batches.waiting.len() == 0 {
+                on(batches.done.records);
             }
-            on(batches.done.records);
+            go_on
+        });
+        batches.flush();
+        let done = std::mem::take(&mut batches.done);
+        drop(batches);
+        match writer.join() {
+            Ok(written) => written.map(|()| (read, done)),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
-        true
-    });
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    batches.flush()?;
-    let mut done = batches.done;
+    })?;
     done.new = count()?.saturating_sub(before);
     read?;
     Ok(done)
@@ -105,11 +113,11 @@ impl Waiting {
 }
 
 struct Batches<'a> {
-    results: &'a Results,
     source: &'a str,
     size: usize,
     done: Imported,
     waiting: Waiting,
+    full: mpsc::SyncSender<Record>,
 }
 
 impl Batches<'_> {
@@ -141,9 +149,10 @@ impl Batches<'_> {
         }
     }
 
-    fn flush(&mut self) -> Result<(), ResultsError> {
+    /// Hands what waits to the writer; `false` where the writer has ended, of an error that it tells itself.
+    fn flush(&mut self) -> bool {
         if self.waiting.len() == 0 {
-            return Ok(());
+            return true;
         }
         let waiting = std::mem::take(&mut self.waiting);
         let mut hash = Sha256::new();
@@ -164,12 +173,13 @@ impl Batches<'_> {
             // Whatever machine it was, it need not have been this one.
             ..Run::default()
         };
-        self.results.append(&Record {
+        let record = Record {
             batch: format!("import-{}", hex(&hash.finalize(), 16)),
             attempts: waiting.attempts,
             set_aside: waiting.aside,
             ..Record::new(&run)
-        })
+        };
+        self.full.send(record).is_ok()
     }
 }
 
