@@ -265,10 +265,13 @@ impl Kernel {
                 ("top_k.wgsl", *workgroup, defines)
             }
             Kernel::Elementwise(elementwise) => {
+                let text = elementwise.text();
+                let circle = ["f_sin(", "f_cos(", "f_tan("];
                 let defines = none
                     .flag("VEC4", elementwise.vec4)
+                    .flag("CIRCLE", circle.iter().any(|name| text.contains(name)))
                     .with("BINDINGS", elementwise.bindings())
-                    .with("BODY", elementwise.text());
+                    .with("BODY", text);
                 ("elementwise.wgsl", elementwise.workgroup, defines)
             }
         }

@@ -20,6 +20,7 @@ files!(
     "attention_registers.wgsl",
     "attention_tiled.wgsl",
     "block_formats.wgsl",
+    "circle.wgsl",
     "conv2d.wgsl",
     "conv2d_io.wgsl",
     "conv2d_tiled.wgsl",

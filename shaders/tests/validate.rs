@@ -229,6 +229,15 @@ fn elementwise() {
             }));
         }
     }
+    for vec4 in [false, true] {
+        check(&Kernel::Elementwise(Elementwise {
+            inputs: vec![(InputType::F32, Indexing::Along)],
+            output: InputType::F32,
+            vec4,
+            body: "  let r = f_sin(x0) + f_cos(x0) * f_tan(x0);".to_owned(),
+            workgroup: 64,
+        }));
+    }
     check(&Kernel::Elementwise(Elementwise {
         inputs: vec![
             (InputType::I32, Indexing::Strided),

@@ -33,6 +33,9 @@ fn strided(i: u32, input: u32) -> u32 {
   return at;
 }
 #include "math.wgsl"
+#if CIRCLE
+#include "circle.wgsl"
+#endif
 
 @compute @workgroup_size(${WG})
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {

@@ -264,13 +264,8 @@ fn unary(op: Unary, t: InputType, x: &str) -> Option<String> {
         Unary::Sigmoid => format!("f_sigmoid({x})"),
         Unary::Silu => format!("f_silu({x})"),
         Unary::Tanh => format!("f_tanh({x})"),
-        Unary::Abs
-        | Unary::Ceil
-        | Unary::Cos
-        | Unary::Floor
-        | Unary::Sin
-        | Unary::Sqrt
-        | Unary::Tan => format!("{}({x})", op.name()),
+        Unary::Cos | Unary::Sin | Unary::Tan => format!("f_{}({x})", op.name()),
+        Unary::Abs | Unary::Ceil | Unary::Floor | Unary::Sqrt => format!("{}({x})", op.name()),
     })
 }
 
