@@ -125,7 +125,9 @@ fn in_browsers(project: &Project, progress: &Progress) -> Result<Report> {
     report.add(progress, &mut tests, Duration::from_secs(60 * 60))?;
     // The command itself with browsers: as the quick tier has built it.
     let mut command = native(project)?;
-    command.args(["--test", "matrix", "--", "--ignored", "--show-output"]);
+    command
+        .args(["--test", "matrix", "--test", "webnn_cases"])
+        .args(["--", "--ignored", "--show-output", "--test-threads=1"]);
     report.add(progress, &mut command, Duration::from_secs(30 * 60))?;
     report.took = started.elapsed();
     Ok(report)

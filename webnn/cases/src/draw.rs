@@ -91,15 +91,15 @@ impl Random {
 
 /// A tensor: what its type makes of the numbers that it was given, in f64.
 #[derive(Clone, Debug)]
-pub(crate) struct T {
-    pub(crate) data_type: DataType,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) values: Vec<f64>,
+pub struct T {
+    pub data_type: DataType,
+    pub shape: Vec<usize>,
+    pub values: Vec<f64>,
 }
 
 impl T {
     /// Floats are rounded to their type.
-    pub(crate) fn new(data_type: DataType, shape: &[usize], values: Vec<f64>) -> T {
+    pub fn new(data_type: DataType, shape: &[usize], values: Vec<f64>) -> T {
         let round = |x: f64| match data_type {
             DataType::Float32 => f64::from(x as f32),
             DataType::Float16 => f16::from_f64(x).to_f64(),
@@ -113,11 +113,11 @@ impl T {
         }
     }
 
-    pub(crate) fn descriptor(&self) -> Descriptor {
+    pub fn descriptor(&self) -> Descriptor {
         Descriptor::new(self.data_type, &self.shape)
     }
 
-    pub(crate) fn tensor(&self) -> Tensor {
+    pub fn tensor(&self) -> Tensor {
         let mut bytes = Vec::new();
         for &x in &self.values {
             match self.data_type {
@@ -129,7 +129,7 @@ impl T {
         Tensor::from_bytes(self.data_type.engine(), &self.shape, &bytes).unwrap()
     }
 
-    pub(crate) fn map(&self, f: impl Fn(f64) -> f64) -> T {
+    pub fn map(&self, f: impl Fn(f64) -> f64) -> T {
         T::new(
             self.data_type,
             &self.shape,
@@ -138,7 +138,7 @@ impl T {
     }
 
     /// The element at an index, which is broadcast to this tensor's shape.
-    pub(crate) fn at(&self, index: &[usize]) -> f64 {
+    pub fn at(&self, index: &[usize]) -> f64 {
         let skip = index.len() - self.shape.len();
         let place = self.shape.iter().zip(&index[skip..]);
         let place = place.fold(0, |at, (&n, &i)| at * n + if n == 1 { 0 } else { i });
@@ -146,7 +146,7 @@ impl T {
     }
 
     /// A tensor of this type made index by index.
-    pub(crate) fn made(data_type: DataType, shape: &[usize], f: impl Fn(&[usize]) -> f64) -> T {
+    pub fn made(data_type: DataType, shape: &[usize], f: impl Fn(&[usize]) -> f64) -> T {
         T::new(
             data_type,
             shape,
@@ -155,7 +155,7 @@ impl T {
     }
 
     /// Why a result is not near.
-    pub(crate) fn difference(&self, got: &Tensor, ulp: f64, absolute: f64) -> Option<String> {
+    pub fn difference(&self, got: &Tensor, ulp: f64, absolute: f64) -> Option<String> {
         if got.data_type() != self.data_type.engine() || got.shape() != self.shape {
             return Some(format!("{got:?} made, {} expected", self.descriptor()));
         }
@@ -199,7 +199,7 @@ pub(crate) fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Arg {
+pub enum Arg {
     Tensor(T),
     Value(Value),
 }
@@ -217,14 +217,14 @@ pub(crate) fn arg(value: impl Into<Value>) -> Arg {
 
 /// A call, and what it must give.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Drawn {
-    pub(crate) arguments: Vec<Arg>,
-    pub(crate) options: Vec<(&'static str, Arg)>,
-    pub(crate) expected: Vec<T>,
+pub struct Drawn {
+    pub arguments: Vec<Arg>,
+    pub options: Vec<(&'static str, Arg)>,
+    pub expected: Vec<T>,
 }
 
 impl Drawn {
-    pub(crate) fn of(arguments: &[&T], expected: T) -> Drawn {
+    pub fn of(arguments: &[&T], expected: T) -> Drawn {
         Drawn {
             arguments: arguments.iter().map(|&t| t.into()).collect(),
             options: Vec::new(),
@@ -232,23 +232,23 @@ impl Drawn {
         }
     }
 
-    pub(crate) fn and(mut self, argument: impl Into<Value>) -> Drawn {
+    pub fn and(mut self, argument: impl Into<Value>) -> Drawn {
         self.arguments.push(arg(argument));
         self
     }
 
-    pub(crate) fn option(mut self, name: &'static str, value: impl Into<Value>) -> Drawn {
+    pub fn option(mut self, name: &'static str, value: impl Into<Value>) -> Drawn {
         self.options.push((name, arg(value)));
         self
     }
 
-    pub(crate) fn operand(mut self, name: &'static str, tensor: &T) -> Drawn {
+    pub fn operand(mut self, name: &'static str, tensor: &T) -> Drawn {
         self.options.push((name, tensor.into()));
         self
     }
 
     /// The call in short.
-    pub(crate) fn told(&self) -> String {
+    pub fn told(&self) -> String {
         let short = |arg: &Arg| match arg {
             Arg::Tensor(tensor) => tensor.descriptor().to_string(),
             Arg::Value(value) => format!("{value:?}"),

@@ -1,15 +1,6 @@
 //! Operators on cases drawn at random, held against a reference of their own in f64, on the CPU and the GPU.
 //!
-//! Each operator's cases follow from [`SEED`] and its name alone. A GPU is asked for where there is one (a software
-//! one does); without, the test says so.
-
-mod draw;
-mod elementwise;
-mod indexing;
-mod lines;
-mod movement;
-mod recurrent;
-mod windows;
+//! A GPU is asked for where there is one (a software one does); without, the test says so.
 
 use std::ops::ControlFlow;
 
@@ -21,81 +12,7 @@ use fewbit_engine::tensor::Tensor;
 use fewbit_native_backends::NativeTarget;
 use fewbit_webnn::{Builder, Operand, Value, pairs};
 
-use draw::{Arg, Drawn, Random, T};
-
-/// What all cases follow from.
-const SEED: u64 = 20_261_201;
-
-/// Cases an operator.
-const CASES: usize = 48;
-
-/// How an operator's cases are drawn, and how near its results must come: units in the last place of the type, or
-/// an absolute difference.
-struct Operator {
-    name: &'static str,
-    draw: fn(&mut Random) -> Drawn,
-    ulp: f64,
-    absolute: f64,
-}
-
-const fn operator(
-    name: &'static str,
-    draw: fn(&mut Random) -> Drawn,
-    ulp: f64,
-    absolute: f64,
-) -> Operator {
-    Operator {
-        name,
-        draw,
-        ulp,
-        absolute,
-    }
-}
-
-const OPERATORS: &[Operator] = &[
-    operator("argMax", lines::arg_max, 0.0, 0.0),
-    operator("argMin", lines::arg_min, 0.0, 0.0),
-    operator("averagePool2d", windows::average_pool, 2.0, 1e-6),
-    operator("cos", elementwise::cos, 0.0, 1.0 / 1024.0),
-    operator("cumulativeSum", lines::cumulative_sum, 8.0, 1e-4),
-    operator("dequantizeLinear", elementwise::dequantize, 1.0, 0.0),
-    operator("erf", elementwise::erf, 4.0, 5e-7),
-    operator("gatherElements", indexing::gather_elements, 0.0, 0.0),
-    operator("gatherND", indexing::gather_nd, 0.0, 0.0),
-    // The kernels' erf is within 1.5e-7 (Abramowitz & Stegun 7.1.26), of which x / 2 goes into it.
-    operator("gelu", elementwise::gelu, 18.0, 1e-6),
-    operator("gemm", lines::gemm, 8.0, 1e-5),
-    operator("gru", recurrent::gru, 32.0, 5e-6),
-    operator("gruCell", recurrent::gru_cell, 32.0, 5e-6),
-    operator("identity", elementwise::identity, 0.0, 0.0),
-    operator("isInfinite", elementwise::is_infinite, 0.0, 0.0),
-    operator("isNaN", elementwise::is_nan, 0.0, 0.0),
-    operator("l2Pool2d", windows::l2_pool, 4.0, 1e-6),
-    operator("logicalAnd", elementwise::logical_and, 0.0, 0.0),
-    operator("logicalOr", elementwise::logical_or, 0.0, 0.0),
-    operator("logicalXor", elementwise::logical_xor, 0.0, 0.0),
-    operator("lstm", recurrent::lstm, 32.0, 5e-6),
-    operator("lstmCell", recurrent::lstm_cell, 32.0, 5e-6),
-    operator("maxPool2d", windows::max_pool, 0.0, 0.0),
-    operator("notEqual", elementwise::not_equal, 0.0, 0.0),
-    operator("pad", movement::pad, 0.0, 0.0),
-    operator("prelu", elementwise::prelu, 1.0, 0.0),
-    operator("quantizeLinear", elementwise::quantize, 0.0, 1.0),
-    operator("reciprocal", elementwise::reciprocal, 2.0, 0.0),
-    operator("resample2d", windows::resample, 4.0, 1e-6),
-    operator("reverse", movement::reverse, 0.0, 0.0),
-    operator("roundEven", elementwise::round_even, 0.0, 0.0),
-    operator("scatterElements", indexing::scatter_elements, 0.0, 0.0),
-    operator("scatterND", indexing::scatter_nd, 0.0, 0.0),
-    operator("sign", elementwise::sign, 0.0, 0.0),
-    operator("sin", elementwise::sin, 0.0, 1.0 / 1024.0),
-    operator("softplus", elementwise::softplus, 18.0, 0.0),
-    operator("softsign", elementwise::softsign, 3.0, 0.0),
-    operator("tan", elementwise::tan, 64.0, 1.0 / 1024.0),
-    operator("tile", movement::tile, 0.0, 0.0),
-    operator("triangular", movement::triangular, 0.0, 0.0),
-    operator("where", elementwise::choose, 0.0, 0.0),
-];
+use fewbit_webnn_cases::{Arg, CASES, OPERATORS, Operator, T};
 
 #[test]
 fn operators_on_the_cpu() {
@@ -131,13 +48,11 @@ fn run_all(target: NativeTarget) -> Result<Vec<String>, String> {
 /// All cases of an operator as one graph, run once.
 fn run(operator: &Operator, target: NativeTarget) -> Result<Vec<String>, SessionError> {
     let name = operator.name;
-    let mut random = Random::new(SEED, name);
     let mut builder = Builder::new();
     let mut given: Vec<(String, Tensor)> = Vec::new();
     let mut outputs: Vec<(String, Operand)> = Vec::new();
     let mut wanted: Vec<(T, String)> = Vec::new();
-    for case in 0..CASES {
-        let drawn = (operator.draw)(&mut random);
+    for (case, drawn) in operator.cases(CASES).into_iter().enumerate() {
         let told = drawn.told();
         let mut value = |arg: &Arg| match arg {
             Arg::Value(value) => value.clone(),
