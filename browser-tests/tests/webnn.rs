@@ -4,6 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use fewbit_browser_tests::{fixtures, listed, package, reference_ids, serve, site, with_package};
+use fewbit_engine::format::Checkpoint;
+use fewbit_engine::graph::op::{Extension, Op, Unary};
+use fewbit_engine::graph::{Dim, GraphBuilder};
+use fewbit_engine::session::WeightSource;
+use fewbit_engine::tensor::DataType;
 use fewbit_host::browser::{BrowserOptions, BrowserRunner, Session, SessionOptions, find};
 use fewbit_host::runner::Runner;
 use fewbit_host::serve::{Config, Folders, start};
@@ -110,6 +115,72 @@ async fn a_lost_context_changes_no_token() -> Result<()> {
         }
     }
     session.close().await;
+    Ok(())
+}
+
+/// `y = 2 · atan(exp(x))`: WebNN has no `atan`.
+fn with_atan() -> Result<Vec<u8>> {
+    let mut b = GraphBuilder::new();
+    let x = b.input("x", DataType::F32, vec![Dim::from(2), Dim::from(3)])?;
+    let large = b.unary(Unary::Exp, x)?;
+    let angle = b.op(Op::Extension(Extension::Atan), &[large])?;
+    let two = b.number(2.0)?;
+    let y = b.mul(angle, two)?;
+    b.output("y", y)?;
+    let source = WeightSource {
+        checkpoint: Checkpoint::default(),
+        files: Vec::new(),
+    };
+    Ok(pollster::block_on(fewbit_onnx::export(
+        &b.finish(),
+        &source,
+    ))?)
+}
+
+/// By itself WebNN refuses, with the operator's name; with wasm beside it, where that is asked for, the rest stays on WebNN.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_webnn_refuses_runs_beside_it_where_asked_for() -> Result<()> {
+    const TEST: &str = "what_webnn_refuses_runs_beside_it_where_asked_for";
+    if !ready(TEST) {
+        return Ok(());
+    }
+    let folder = package(TEST).context("it was there a moment ago")?;
+    let base = serve(site(&folder)).await?;
+    let options = SessionOptions {
+        webnn: true,
+        ..SessionOptions::default()
+    };
+    let mut session = Session::open(&find(Browser::Shell)?, &options, &base).await?;
+    session.goto(&base).await?;
+    let x = [0.5_f32, -1.0, 2.0, 0.0, 0.25, -30.0];
+    let script = "
+      const file = { name: 'atan.onnx', data: Uint8Array.from(input.bytes).buffer };
+      const x = { type: 'f32', shape: [2, 3], data: Float32Array.from(input.x) };
+      const told = {};
+      for (const backend of ['webnn', 'webnn+wasm']) {
+        try {
+          const model = await load(file, { backend });
+          const { y } = await model.forward({ x });
+          told[backend] = { y: [...y.data], backend: model.info.backend, device: model.info.adapter?.name };
+          model.dispose();
+        } catch (error) { told[backend] = { error: `${error.code}: ${error.message}` }; }
+      }
+      return told;";
+    let input = json!({ "bytes": with_atan()?, "x": x });
+    let found = with_package(&mut session, script, input).await?;
+    session.close().await;
+    let refused = found["webnn"]["error"].as_str().unwrap_or_default();
+    ensure!(
+        refused.starts_with("unsupported: ") && refused.contains("atan"),
+        "{found}"
+    );
+    let mixed = &found["webnn+wasm"];
+    let got = mixed["y"].as_array().context("no output")?.iter();
+    let got: Vec<f64> = got.filter_map(serde_json::Value::as_f64).collect();
+    let near = |(got, x): (&f64, f32)| (got - 2.0 * f64::from(x).exp().atan()).abs() < 1e-5;
+    ensure!(got.len() == 6 && got.iter().zip(x).all(near), "{found}");
+    ensure!(mixed["backend"] == "webnn+wasm", "{found}");
+    println!("{mixed}");
     Ok(())
 }
 

@@ -44,6 +44,8 @@ pub enum Browser {
 pub enum BrowserBackend {
     Webgpu,
     Webnn,
+    /// WebNN, and wasm for what the browser's refuses. Only who names it gets it.
+    WebnnWasm,
     Wasm,
 }
 
@@ -120,6 +122,7 @@ impl Browser {
 }
 
 impl BrowserBackend {
+    /// Those that compute everything by themselves.
     pub const ALL: [BrowserBackend; 3] = [
         BrowserBackend::Webgpu,
         BrowserBackend::Webnn,
@@ -130,13 +133,19 @@ impl BrowserBackend {
         match self {
             BrowserBackend::Webgpu => "webgpu",
             BrowserBackend::Webnn => "webnn",
+            BrowserBackend::WebnnWasm => "webnn+wasm",
             BrowserBackend::Wasm => "wasm",
         }
+    }
+
+    /// Whether the browser needs WebNN.
+    pub const fn uses_webnn(self) -> bool {
+        matches!(self, BrowserBackend::Webnn | BrowserBackend::WebnnWasm)
     }
 }
 
 impl Target {
-    /// Every target there is, native ones first.
+    /// Every target there is, native ones first, but for those that mix back ends.
     pub fn all() -> Vec<Target> {
         let native = NativeBackend::ALL.into_iter().map(Target::Native);
         let browsers = Browser::ALL.into_iter().flat_map(|browser| {
@@ -175,11 +184,13 @@ impl FromStr for Target {
                 target: text.to_string(),
                 place: place.to_string(),
             })?;
-        BrowserBackend::ALL
+        let mut backends = BrowserBackend::ALL
             .into_iter()
+            .chain([BrowserBackend::WebnnWasm]);
+        backends
             .find(|b| b.name() == backend)
             .map(|backend| Target::Browser(browser, backend))
-            .ok_or_else(|| no_backend("webgpu, webnn and wasm"))
+            .ok_or_else(|| no_backend("webgpu, webnn, wasm and webnn+wasm"))
     }
 }
 
@@ -240,7 +251,7 @@ mod tests {
             all.map(NativeBackend::name)
                 .all(|name| NATIVE.contains(name))
         );
-        assert!(message("chrome:wgpu").contains("webgpu, webnn and wasm"));
+        assert!(message("chrome:wgpu").contains("webgpu, webnn, wasm and webnn+wasm"));
         assert!(message("Chrome:wasm").contains("`Chrome`"));
     }
 }

@@ -12,14 +12,18 @@ use crate::message::{ActivationsName, BackendName, LoadRequest};
 
 pub(crate) fn device(request: &LoadRequest) -> Result<Box<dyn Device>, Fault> {
     match request.backend {
-        BackendName::Wasm => Ok(Box::new(CpuDevice::new(CpuOptions {
-            policy: policy(request, Activations::Int8),
-            kernels: Kernels::best(),
-            parallel: parallel(request)?,
-        }))),
+        BackendName::Wasm => Ok(Box::new(cpu(policy(request, Activations::Int8), request)?)),
         BackendName::Webgpu => gpu(request),
-        BackendName::Webnn => webnn(request),
+        BackendName::Webnn | BackendName::WebnnWasm => webnn(request),
     }
+}
+
+fn cpu(policy: NumericPolicy, request: &LoadRequest) -> Result<CpuDevice, Fault> {
+    Ok(CpuDevice::new(CpuOptions {
+        policy,
+        kernels: Kernels::best(),
+        parallel: parallel(request)?,
+    }))
 }
 
 fn policy(request: &LoadRequest, auto: Activations) -> NumericPolicy {
@@ -55,6 +59,8 @@ fn gpu(_request: &LoadRequest) -> Result<Box<dyn Device>, Fault> {
 
 #[cfg(feature = "webnn")]
 fn webnn(request: &LoadRequest) -> Result<Box<dyn Device>, Fault> {
+    use fewbit_engine::backend::mixed::MixedDevice;
+
     use crate::message::PowerPreference;
     use crate::webnn::{WebnnDevice, WebnnOptions};
 
@@ -69,10 +75,15 @@ fn webnn(request: &LoadRequest) -> Result<Box<dyn Device>, Fault> {
         PowerPreference::HighPerformance => "high-performance",
         PowerPreference::LowPower => "low-power",
     });
-    Ok(Box::new(WebnnDevice::new(WebnnOptions {
+    let webnn = Box::new(WebnnDevice::new(WebnnOptions {
         power_preference: preference.map(str::to_owned),
         accelerated: request.accelerated,
-    })))
+    }));
+    if request.backend == BackendName::Webnn {
+        return Ok(webnn);
+    }
+    let rest = cpu(policy(request, Activations::Float), request)?;
+    Ok(Box::new(MixedDevice::new(webnn, Box::new(rest))))
 }
 
 #[cfg(not(feature = "webnn"))]

@@ -8,6 +8,7 @@
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod mixed;
 mod numbered;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;

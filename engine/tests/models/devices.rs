@@ -5,7 +5,10 @@ use std::rc::Rc;
 use fewbit_engine::backend::cpu::kernels::{Isa, Kernels};
 use fewbit_engine::backend::cpu::threads::{Parallel, Serial, ThreadPool};
 use fewbit_engine::backend::cpu::{CpuDevice, CpuOptions};
+use fewbit_engine::backend::mixed::MixedDevice;
 use fewbit_engine::backend::{Activations, Device, NumericPolicy};
+
+use crate::choosy::Choosy;
 
 pub(crate) struct Target {
     pub(crate) name: String,
@@ -36,9 +39,38 @@ pub(crate) fn all(activations: Activations) -> Vec<Target> {
             });
         }
     }
+    targets.extend(mixed(policy));
     #[cfg(feature = "gpu")]
     targets.extend(gpu(policy));
     targets
+}
+
+/// A back end that refuses operators, beside one that takes all.
+fn mixed(policy: NumericPolicy) -> impl Iterator<Item = Target> {
+    let refusals: [(&'static [&'static str], bool); 3] = [
+        (&["softmax", "layer_normalization", "sigmoid"], false),
+        // Where it is, the states are.
+        (&["attention", "gather"], true),
+        (&["kv_append", "matmul", "block_matmul"], false),
+    ];
+    refusals.into_iter().map(move |(refuses, composites)| {
+        let cpu = || {
+            Box::new(CpuDevice::new(CpuOptions {
+                policy,
+                kernels: Kernels::best(),
+                parallel: Rc::new(Serial),
+            }))
+        };
+        let choosy = Choosy {
+            device: cpu(),
+            refuses,
+            composites,
+        };
+        Target {
+            name: format!("mixed, without {}", refuses.join(", ")),
+            device: Box::new(MixedDevice::new(Box::new(choosy), cpu())),
+        }
+    })
 }
 
 /// The GPU by each path that its adapter has; none, with the reason printed, where there is no adapter.

@@ -2,6 +2,7 @@
 //! and against real models where `FEWBIT_TEST_MODELS` names a folder of them.
 
 mod answering;
+mod choosy;
 mod decoding;
 mod devices;
 mod files;

@@ -102,7 +102,7 @@ impl<'p> BrowserRunner<'p> {
             self.pages.ready()?;
             let options = SessionOptions {
                 webgpu: self.backend == BrowserBackend::Webgpu,
-                webnn: self.backend == BrowserBackend::Webnn,
+                webnn: self.backend.uses_webnn(),
                 headless: self.options.headless,
                 extra_flags: self.options.extra_flags.clone(),
             };

@@ -83,15 +83,21 @@ impl Wants {
                     ..claim
                 }
             }
-            (BrowserBackend::Webnn, Browser::Firefox | Browser::Safari, ..) => Coverage {
+            (
+                BrowserBackend::Webnn | BrowserBackend::WebnnWasm,
+                Browser::Firefox | Browser::Safari,
+                ..,
+            ) => Coverage {
                 outcome: Claim::Unsupported,
                 missing: vec!["WebNN".to_owned()],
                 reason: Some("this browser has no WebNN".to_owned()),
                 ..claim
             },
-            (BrowserBackend::Webnn, Browser::Chrome | Browser::Edge, ..)
-                if claim.outcome == Claim::Supported =>
-            {
+            (
+                BrowserBackend::Webnn | BrowserBackend::WebnnWasm,
+                Browser::Chrome | Browser::Edge,
+                ..,
+            ) if claim.outcome == Claim::Supported => {
                 let told = "where the build has a back end for WebNN, as `fewbit doctor` tells";
                 Coverage {
                     reason: Some(told.to_owned()),

@@ -91,6 +91,8 @@ pub fn coverage(parts: &[(&Graph, Bindings)], needs: Option<&Needs>) -> Vec<Cove
                 BrowserBackend::Wasm => &cpu,
                 BrowserBackend::Webgpu => &gpu,
                 BrowserBackend::Webnn => &webnn,
+                // Whatever WebNN refuses.
+                BrowserBackend::WebnnWasm => &cpu,
             };
             wants.claim(browser, backend, native)
         }

@@ -44,6 +44,8 @@ fn computes(target: Target) -> Computes {
             Computes::Gpu
         }
         Target::Browser(_, BrowserBackend::Webnn) | Target::Native(_) => Computes::Foreign,
+        // Which operators the browser leaves to it shows when it runs.
+        Target::Browser(_, BrowserBackend::WebnnWasm) => Computes::Cpu,
     }
 }
 
@@ -111,7 +113,7 @@ fn belongs(
         };
     }
     let in_browser = matches!(target, Target::Browser(..));
-    let is_webnn = matches!(target, Target::Browser(_, BrowserBackend::Webnn));
+    let is_webnn = matches!(target, Target::Browser(_, backend) if backend.uses_webnn());
     let is_ort = matches!(target, Target::Native(native) if native.is_onnx_runtime());
     if path.starts_with("runtime-wasm/src/webnn") && !is_webnn {
         return false;
