@@ -80,8 +80,19 @@ pub(crate) struct Matrix {
     /// Measure the two cells that are chosen in turn, so many rounds of A-B-B-A, for `fewbit compare`.
     #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u32).range(1..=100))]
     interleave: Option<u32>,
+    /// Fresh processes, from the profile's number on (3 at least, 20 at most), until the 95 % interval of the main number
+    /// lies within so many percent of it.
+    #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with = "interleave")]
+    sequential: Option<f64>,
     #[command(flatten)]
     load: LoadArgs,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim().parse() {
+        Ok(percent) if percent > 0.0 && percent < 100.0 => Ok(percent),
+        _ => Err("a number between 0 and 100".into()),
+    }
 }
 
 fn shard(text: &str) -> Result<(u32, u32), String> {
@@ -189,6 +200,7 @@ impl Matrix {
             run,
             settings,
             profile,
+            within: self.sequential.map(|percent| percent / 1e2),
             surroundings,
             browser_flags: self.load.browser_flag.clone(),
             webdriver: self.load.webdriver.clone(),

@@ -37,6 +37,16 @@ impl Task {
         }
     }
 
+    /// The number that tells most of it, by which a sequential design stops.
+    pub const fn main_metric(self) -> Option<&'static str> {
+        match self {
+            Task::Generate => Some("decode_tokens_per_second"),
+            Task::Embed => Some("embed_ms"),
+            Task::Transcribe => Some("real_time_factor"),
+            Task::Verify => None,
+        }
+    }
+
     /// Whether the sizes of `--batch` and `--sequence` mean something.
     pub const fn has_sizes(self) -> bool {
         matches!(self, Task::Generate | Task::Embed)

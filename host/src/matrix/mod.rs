@@ -8,6 +8,7 @@
 pub mod cell;
 pub mod child;
 pub mod depends;
+pub mod design;
 pub mod known;
 pub mod plan;
 pub mod run;

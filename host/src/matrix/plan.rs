@@ -223,7 +223,9 @@ pub fn estimate(cell: &Cell, history: &History, profile: &Profile) -> Duration {
         (_, Target::Browser(..)) => 30.0,
     };
     let seconds = known.copied().unwrap_or(guess).clamp(0.0, 86_400.0);
-    Duration::from_secs_f64(seconds * f64::from(processes))
+    // As many as begin in time.
+    let fit = (profile.cell_seconds as f64 / seconds.max(1e-3)).floor() + 1.0;
+    Duration::from_secs_f64(seconds * f64::from(processes).min(fit))
 }
 
 /// The plan as `--dry-run --json` prints it.

@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::cell::Task;
 use super::child::{self, End, Order};
 use super::depends::Surroundings;
+use super::design::{Design, Next};
 use super::plan::Planned;
 use super::settings::{Profile, Settings, Verdict};
 use crate::job::Outcome;
 use crate::measure::Protocol;
-use crate::results::record::{Attempt, Conclusion, Design, Record, Run, now_us, unique};
+use crate::results::record::{
+    Attempt, Conclusion, Design as Declared, Record, Run, now_us, unique,
+};
 use crate::results::{Results, ResultsError};
 use crate::target::Target;
 
@@ -21,6 +23,8 @@ pub struct Matrix {
     pub run: Run,
     pub settings: Settings,
     pub profile: Profile,
+    /// Makes designs sequential: the share of a number within which its interval is to lie.
+    pub within: Option<f64>,
     pub surroundings: Surroundings,
     pub browser_flags: Vec<String>,
     pub webdriver: Option<String>,
@@ -125,13 +129,13 @@ impl Matrix {
         rounds: u32,
         on: &(dyn Fn(Event<'_>) + Sync),
     ) -> Result<Summary, MatrixError> {
-        let declared = pair.map(|planned| Design {
+        let declared = pair.map(|planned| Declared {
             kind: "interleaved".into(),
             rule: format!(
                 "{rounds} rounds of A-B-B-A, a fresh process each, {} repeats in it after {} of warm-up",
                 self.profile.repeats, self.profile.warm_up
             ),
-            ..self.design(planned, 2 * rounds)
+            ..self.declared(planned, Design::Fixed(2 * rounds))
         });
         self.keep(Record {
             designs: declared.to_vec(),
@@ -188,15 +192,15 @@ impl Matrix {
     }
 
     /// What a cell is to be measured by.
-    fn design(&self, planned: &Planned, processes: u32) -> Design {
-        Design {
+    fn declared(&self, planned: &Planned, design: Design) -> Declared {
+        Declared {
             cell: planned.cell.name(),
             declared_us: now_us(),
-            kind: "fixed".into(),
-            processes,
+            kind: design.kind().into(),
+            processes: design.processes(),
             repeats: self.profile.repeats,
             warm_up: self.profile.warm_up,
-            rule: self.profile.rule(),
+            rule: design.rule(&self.profile, planned.cell.task),
         }
     }
 
@@ -207,21 +211,29 @@ impl Matrix {
         on: &(dyn Fn(Event<'_>) + Sync),
     ) -> Result<Attempt, MatrixError> {
         let name = planned.cell.name();
-        let processes = match planned.cell.task {
-            Task::Verify => 1,
-            _ => self.profile.processes.max(1),
-        };
+        let task = planned.cell.task;
+        let design = Design::new(&self.profile, task, self.within);
         self.keep(Record {
-            designs: vec![self.design(planned, processes)],
+            designs: vec![self.declared(planned, design)],
             ..Record::new(&self.run)
         })
         .await?;
         let (mut process, mut r#try) = (1, 1);
+        let began = Instant::now();
+        // Of each process the last attempt's.
+        let mut timed: Vec<Vec<f64>> = Vec::new();
         loop {
             let mut attempt = self.attempt(planned, on).await?;
             attempt.process = process;
             attempt.r#try = r#try;
-            let next = next(&attempt, processes);
+            let metric = task.main_metric();
+            let main = attempt.measurements.iter();
+            if let Some(main) = main.into_iter().find(|m| metric == Some(&m.metric)) {
+                timed.truncate(process as usize - 1);
+                timed.push(main.samples.clone());
+            }
+            let late = began.elapsed() > Duration::from_secs(self.profile.cell_seconds);
+            let next = design.next(&attempt, &timed, late);
             let mut record = Record {
                 attempts: vec![attempt.clone()],
                 ..Record::new(&self.run)
@@ -308,67 +320,5 @@ impl Matrix {
             Ok(kept) => Ok(kept?),
             Err(error) => Err(ResultsError::Sql(error.to_string()).into()),
         }
-    }
-}
-
-/// What comes after an attempt.
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    /// The cell is done, and why.
-    Stop(String),
-    /// The same once more in a fresh process: what fails twice is failing, what does not is flaky.
-    Again,
-    Process,
-}
-
-fn next(attempt: &Attempt, processes: u32) -> Next {
-    let first = attempt.r#try == 1;
-    match attempt.outcome {
-        Outcome::Error | Outcome::Mismatch if first => Next::Again,
-        Outcome::Pass if attempt.validity.as_deref() == Some("disturbed") && first => Next::Again,
-        Outcome::Pass if attempt.process < processes => Next::Process,
-        Outcome::Pass => Next::Stop(format!("{} of {processes} processes", attempt.process)),
-        outcome => Next::Stop(outcome.name().into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_comes_next() {
-        let of = |outcome, validity: Option<&str>, process, r#try| {
-            let attempt = Attempt {
-                outcome,
-                validity: validity.map(str::to_owned),
-                process,
-                r#try,
-                ..Attempt::begin("native:cpu", "m", "generate")
-            };
-            next(&attempt, 2)
-        };
-        use Outcome::*;
-        assert_eq!(of(Pass, Some("valid"), 1, 1), Next::Process);
-        assert_eq!(
-            of(Pass, Some("valid"), 2, 1),
-            Next::Stop("2 of 2 processes".into())
-        );
-        assert_eq!(of(Pass, Some("disturbed"), 2, 1), Next::Again);
-        assert_eq!(
-            of(Pass, Some("disturbed"), 2, 2),
-            Next::Stop("2 of 2 processes".into())
-        );
-        assert_eq!(of(Error, None, 1, 1), Next::Again);
-        assert_eq!(of(Error, None, 1, 2), Next::Stop("error".into()));
-        assert_eq!(of(Mismatch, None, 1, 1), Next::Again);
-        assert_eq!(
-            of(Unsupported, None, 1, 1),
-            Next::Stop("unsupported".into())
-        );
-        assert_eq!(
-            of(Unavailable, None, 1, 1),
-            Next::Stop("unavailable".into())
-        );
     }
 }

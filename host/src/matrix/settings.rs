@@ -34,19 +34,10 @@ pub struct Profile {
     pub sequence: Vec<u32>,
     /// No repeat begins later than this after the first.
     pub seconds: u64,
+    /// No further process of a cell begins later than this after its first one.
+    pub cell_seconds: u64,
     /// A process that takes longer is ended.
     pub limit_seconds: u64,
-}
-
-impl Profile {
-    /// When a cell is done, in words; declared before it begins.
-    pub fn rule(&self) -> String {
-        format!(
-            "{} processes of {} repeats after {} of warm-up; no repeat begins later than {} s after the first; an error \
-             is tried once more in a fresh process, and so is an attempt that was disturbed",
-            self.processes, self.repeats, self.warm_up, self.seconds
-        )
-    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

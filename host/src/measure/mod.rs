@@ -1,9 +1,10 @@
 //! Measuring one process: a loaded model is held against its reference, and only then timed.
 //!
 //! [`work`] is what one repeat does, [`samples`] what it gave, [`gate`] the accuracy gate, [`disturbance`] what else the
-//! machine did meanwhile.
+//! machine did meanwhile, [`energy`] what that took.
 
 pub mod disturbance;
+mod energy;
 mod gate;
 mod samples;
 mod work;
@@ -23,7 +24,7 @@ use samples::Samples;
 /// How one process is measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Protocol {
-    /// Before the repeats that count.
+    /// Before the repeats that count; none where the first run took longer than `seconds`.
     pub warm_up: u32,
     pub repeats: u32,
     /// No repeat begins later than this many seconds after the first, so that a slow target gives few of them instead of
@@ -68,13 +69,20 @@ pub async fn measure(
         attempt.measurements.clear();
         return Ok(());
     }
-    for i in 0..protocol.warm_up {
-        stage(format!("warm-up {} of {}", i + 1, protocol.warm_up));
+    let slow = |seconds| first_ms > Duration::from_secs(seconds).as_secs_f64() * 1e3;
+    let warm_up = match protocol.seconds.is_some_and(slow) {
+        true => 0,
+        false => protocol.warm_up,
+    };
+    for i in 0..warm_up {
+        stage(format!("warm-up {} of {warm_up}", i + 1));
         work.repeat(runner, 1 + i, &mut Samples::default(), &mut memory)
             .await?;
     }
     let mut samples = Samples::default();
     let watch = disturbance::Watch::begin();
+    let meter = energy::Meter::begin();
+    let mut made = 0;
     let began = Instant::now();
     for i in 0..protocol.repeats {
         let late = |seconds| began.elapsed() > Duration::from_secs(seconds);
@@ -84,9 +92,16 @@ pub async fn measure(
         stage(format!("repeat {} of {}", i + 1, protocol.repeats));
         work.repeat(runner, 1 + protocol.warm_up + i, &mut samples, &mut memory)
             .await?;
+        made += 1;
     }
+    let energy = meter.and_then(energy::Meter::end);
     watch.end(attempt);
     attempt.measurements.extend(samples.into_measurements());
+    if let Some(joules) = energy {
+        let each = joules / f64::from(made.max(1));
+        let energy = Measurement::of_process("energy_joules", "J", each);
+        attempt.measurements.push(energy);
+    }
     if let Some(info) = &mut attempt.info {
         // What the runs say is later, and so more, than what the load said.
         let load = std::mem::take(&mut info.memory);

@@ -67,6 +67,18 @@ pub fn paired(blocks: &[(Vec<Process>, Vec<Process>)]) -> Option<Ratio> {
     })
 }
 
+/// How far the ends of the interval of what processes have in common lie from it, the further one, as a share of it. `None`
+/// of fewer than two processes, whose like nobody knows, and of numbers that are not positive.
+pub fn half_width(processes: &[Process]) -> Option<f64> {
+    let own = level(processes)?;
+    if processes.len() < 2 {
+        return None;
+    }
+    let mut random = StdRng::seed_from_u64(SEED);
+    let (low, high) = middle(|| level(&drawn(processes, &mut random)).map(|drawn| drawn - own));
+    Some((1.0 - low).max(high - 1.0))
+}
+
 /// The logarithm of the geometric mean over processes.
 fn level(processes: &[Process]) -> Option<f64> {
     let mut sum = 0.0;
@@ -181,5 +193,16 @@ mod tests {
         assert_eq!(unpaired(&[vec![0.0]], &one), None);
         assert_eq!(paired(&[]), None);
         assert_eq!(paired(&[(one.clone(), one)]).unwrap().interval, None);
+    }
+
+    #[test]
+    fn an_interval_narrows_with_processes() {
+        let mut random = StdRng::seed_from_u64(5);
+        let all = processes(&mut random, 20.0, 40);
+        let (few, many) = (half_width(&all[..4]).unwrap(), half_width(&all).unwrap());
+        assert!(many < few && many > 0.0 && few < 0.1, "{few} {many}");
+        assert_eq!(half_width(&all[..1]), None);
+        assert_eq!(half_width(&[vec![1.0], vec![0.0]]), None);
+        assert_eq!(half_width(&[vec![2.0], vec![2.0]]), Some(0.0));
     }
 }

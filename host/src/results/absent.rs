@@ -93,6 +93,11 @@ pub(super) fn absent(cell: &Attempt) -> BTreeMap<&'static str, &'static str> {
     for metric in ["load_ms", "first_run_ms", "input_tokens"] {
         note(metric, !measured(metric), why("the target did not tell"));
     }
+    note(
+        "energy_joules",
+        !measured("energy_joules"),
+        why("this system tells no energy, or not to this user"),
+    );
     let compiled = if on_cpu {
         "the CPU's plans are made with the first run of each size: see first_run_ms"
     } else {
