@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::Html;
 use axum::routing::get;
 use fewbit_browser_tests::{LIMIT, browsers, package, serve, site};
@@ -101,6 +102,58 @@ async fn a_page_for_webnn_runs_unchanged() -> Result<()> {
             found["refused"]
         );
         println!("{name}: {}", found["answers"][0]["probabilities"]);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_for_webnn_runs_unchanged() -> Result<()> {
+    const TEST: &str = "a_worker_for_webnn_runs_unchanged";
+    let Some(folder) = package(TEST) else {
+        return Ok(());
+    };
+    let script = include_str!("../pages/webnn-worker.js");
+    let script = move || async move { ([(CONTENT_TYPE, "text/javascript")], script) };
+    let base = serve(site(&folder).route("/webnn-worker.js", get(script))).await?;
+    let mut all = browsers(TEST)?;
+    match find(Browser::Shell) {
+        Ok(shell) => all.push(shell),
+        Err(error) => eprintln!("{TEST}: skipped in shell: {error}"),
+    }
+    for installed in all {
+        let name = installed.browser.name();
+        let options = SessionOptions {
+            webnn: installed.browser == Browser::Shell,
+            ..SessionOptions::default()
+        };
+        let mut session = Session::open(&installed, &options, &base).await?;
+        session.goto(&base).await?;
+        let work = "
+          const worker = new Worker('/webnn-worker.js', { type: 'module' });
+          const answer = new Promise((resolve, reject) => {
+            worker.onmessage = ({ data }) => resolve(data);
+            worker.onerror = ({ message }) => reject(new Error(message));
+          });
+          worker.postMessage(input);
+          return answer;";
+        let x = [0.5_f64, -1.0, 2.0, 0.0, 0.25, -0.125];
+        let found = session.work(work, json!(x), LIMIT).await;
+        session.close().await;
+        let found = found.context(name)?;
+        let wanted = x.chunks(3).flat_map(|row| {
+            let sum: f64 = row.iter().map(|x| (2.0 * x).exp()).sum();
+            row.iter().map(move |x| (2.0 * x).exp() / sum)
+        });
+        let got = numbers(&found["values"]);
+        let near = |(a, b): (&f64, f64)| (a - b).abs() < 1e-6;
+        ensure!(
+            got.len() == 6 && got.iter().zip(wanted).all(near),
+            "{name}: {found}"
+        );
+        ensure!(
+            found["refused"] == "true InvalidStateError",
+            "{name}: {found}"
+        );
     }
     Ok(())
 }
