@@ -143,7 +143,7 @@ function adapter({ name, software, fingerprint }) {
 async function generate(job, entry) {
   const { sampling = {} } = job;
   const { task = "generate", ...languages } = job.instruct ?? {};
-  const answer = method(task)(prompt(job.prompt), {
+  const options = {
     ...languages,
     maxTokens: job.max_tokens,
     temperature: sampling.greedy ? 0 : (sampling.temperature ?? 0.8),
@@ -156,10 +156,12 @@ async function generate(job, entry) {
     ignoreEos: Boolean(job.ignore_eos),
     ...(job.instruct ? {} : { source: tensors(job.source ?? {}) }),
     signal: entry.controller.signal,
-  });
+  };
+  if (job.beside?.length) return beside([job.prompt, ...job.beside].map(prompt), options);
+  const generation = method(task)(prompt(job.prompt), options);
   let count = 0;
   let text = "";
-  for await (const token of answer) {
+  for await (const token of generation) {
     count += 1;
     text += token.text;
     output.textContent = text;
@@ -169,7 +171,29 @@ async function generate(job, entry) {
       throw failure("no_device", "there is no device to lose");
     }
   }
-  const result = await answer.result;
+  return { ...generated(await generation.result), memory: await loaded().memory() };
+}
+
+/** Several at once: the first one's answer, with the numbers of all. */
+async function beside(prompts, { source, ...options }) {
+  const all = await loaded().generateBatch(prompts, options).result;
+  const [own, ...others] = all.map(generated);
+  const sum = (count) => all.reduce((sum, one) => sum + count(one), 0);
+  const first = Math.max(...all.map(({ timings }) => timings.timeToFirstToken));
+  const decode = Math.max(...all.map(({ timings }) => timings.timeToFirstToken + timings.decode)) - first;
+  return {
+    ...own,
+    beside: others.map(({ ids, text }) => ({ ids, text })),
+    time_to_first_token_ms: first,
+    prefill_ms: first,
+    decode_ms: decode,
+    prefill_tokens_per_second: finite((sum(({ usage }) => usage.promptTokens - usage.cachedTokens) * 1000) / first),
+    decode_tokens_per_second: finite((sum(({ ids }) => Math.max(0, ids.length - 1)) * 1000) / decode),
+    memory: await loaded().memory(),
+  };
+}
+
+function generated(result) {
   const { timings } = result;
   return {
     prompt_ids: result.promptIds,
@@ -182,7 +206,6 @@ async function generate(job, entry) {
     decode_ms: timings.decode,
     prefill_tokens_per_second: finite(timings.prefillTokensPerSecond),
     decode_tokens_per_second: result.ids.length > 1 ? finite(timings.decodeTokensPerSecond) : null,
-    memory: await loaded().memory(),
   };
 }
 

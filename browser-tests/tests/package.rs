@@ -28,11 +28,19 @@ async fn each_browser_generates_what_the_reference_does() -> Result<()> {
             const streamed = [];
             for await (const token of answer) streamed.push(token.id);
             const result = await answer.result;
+            const options = { maxTokens: input.tokens, temperature: 0, ignoreEos: true };
+            const alone = (await model.generate([5, 6, 7], options).result).ids;
+            const batch = model.generateBatch([[5, 6, 7], input.prompt], options);
+            const rows = [[], []];
+            for await (const { row, id } of batch) rows[row].push(id);
+            const together = (await batch.result).map(({ ids }) => ids);
+            let none = 'nothing';
+            try { await model.generateBatch([]).result; } catch (error) { none = error.code; }
             const { info } = model;
             model.dispose();
             let after = 'nothing';
             try { await model.generate([1], { maxTokens: 1 }).result; } catch (error) { after = error.code; }
-            return { streamed, ids: result.ids, finish: result.finishReason, info, after };";
+            return { streamed, ids: result.ids, finish: result.finishReason, info, after, alone, rows, together, none };";
         let found = with_package(&mut session, body, input).await?;
         let browser = installed.browser.name();
         ensure!(
@@ -44,6 +52,16 @@ async fn each_browser_generates_what_the_reference_does() -> Result<()> {
             found["streamed"] == found["ids"],
             "{browser}: streamed {}",
             found["streamed"]
+        );
+        ensure!(
+            found["together"] == json!([found["alone"], expected])
+                && found["rows"] == found["together"]
+                && found["none"] == "bad_argument",
+            "{browser}: side by side {} and {}, {} by itself; of none {}",
+            found["together"],
+            found["rows"],
+            found["alone"],
+            found["none"]
         );
         ensure!(
             found["finish"] == "length" && found["after"] == "disposed",

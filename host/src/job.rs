@@ -256,6 +256,17 @@ pub struct GenerateJob {
     /// What an encoder-decoder is told to do with the prompt, which is a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instruct: Option<Instruct>,
+    /// More prompts, whose answers are made side by side with the first one's. Nothing is told meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Prompt>,
+}
+
+/// An answer to one of [`GenerateJob::beside`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Beside {
+    pub ids: Vec<u32>,
+    pub text: String,
 }
 
 /// `{"task": "translate", "from": "en", "to": "de"}` or `{"task": "summarize"}`; with `prefix`, the model is told that.
@@ -316,6 +327,10 @@ pub struct GenerateResult {
     pub finish_reason: String,
     /// Prompt tokens found in the cached prefix and not computed again.
     pub cached_tokens: usize,
+    /// Answers to the other prompts, in their order. The times are then from the call until each answer had its first token, and
+    /// from there to the last token of all; the rates are of all answers together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Beside>,
     /// From the call to the first token, in milliseconds.
     pub time_to_first_token_ms: Option<f64>,
     pub prefill_ms: Option<f64>,
@@ -481,6 +496,7 @@ mod tests {
             stop: vec![],
             ignore_eos: true,
             instruct: None,
+            beside: vec![],
         });
         let json = serde_json::to_value(&job).unwrap();
         assert_eq!(json["kind"], "generate");

@@ -23,7 +23,7 @@ use fewbit_native_backends::{
 };
 
 use crate::job::{
-    Activations, AdapterInfo, AnswerJob, AnswerResult, EmbedJob, EmbedResult, Embedding,
+    Activations, AdapterInfo, AnswerJob, AnswerResult, Beside, EmbedJob, EmbedResult, Embedding,
     ForwardJob, ForwardResult, GenerateJob, GenerateResult, InputFile, Instruct, LoadInfo,
     LoadOptions, MemoryFacts, ModelFacts, Outcome, Prompt, RunError, Sampling, ScoreJob,
     ScoreResult, TensorData,
@@ -112,12 +112,23 @@ impl Runner for NativeRunner {
                 ignore_eos: job.ignore_eos,
             };
             let source = tensors(&job.source)?;
+            let gpu = self.target == NativeTarget::Wgpu;
+            if !job.beside.is_empty() {
+                let mut prompts = vec![prompt];
+                prompts.extend(job.beside.iter().cloned());
+                let prompts = move |model: &Model| {
+                    let prompts = prompts.into_iter();
+                    let ids = prompts.map(|prompt| prompt_ids(model, prompt, instruct.clone()));
+                    ids.collect()
+                };
+                let answers = blocking(move || model.generate_batch(prompts, options)).await?;
+                return Ok(batch_result(gpu, answers));
+            }
             let (report, arriving) = reports();
             let work = tokio::task::spawn_blocking(move || {
                 let prompt = move |model: &Model| prompt_ids(model, prompt, instruct);
                 model.generate(prompt, source, options, report)
             });
-            let gpu = self.target == NativeTarget::Wgpu;
             Ok(generate_result(
                 gpu,
                 follow(work, arriving, progress).await?,
@@ -505,6 +516,7 @@ fn generate_result(gpu: bool, generated: Generated) -> GenerateResult {
             .map(|time| tokens as f64 / time.as_secs_f64())
     };
     GenerateResult {
+        beside: Vec::new(),
         finish_reason: generated
             .finish
             .map_or("aborted", |reason| reason.name())
@@ -523,6 +535,42 @@ fn generate_result(gpu: bool, generated: Generated) -> GenerateResult {
         prompt_ids: generated.prompt_ids,
         ids: generated.ids,
         text: generated.text,
+    }
+}
+
+/// The first answer, with the others beside it and the times and rates of all.
+fn batch_result(gpu: bool, answers: Vec<Generated>) -> GenerateResult {
+    let most = |time: fn(&Generated) -> Option<Duration>| answers.iter().filter_map(time).max();
+    let first = most(|answer| answer.timings.time_to_first_token);
+    let last = most(|answer| {
+        let timings = answer.timings;
+        Some(timings.time_to_first_token? + timings.decode.unwrap_or_default())
+    });
+    let decode = first.zip(last).map(|(first, last)| last - first);
+    let sum = |count: fn(&Generated) -> usize| answers.iter().map(count).sum::<usize>();
+    let rate = |tokens: usize, time: Option<Duration>| {
+        time.filter(|time| !time.is_zero() && tokens > 0)
+            .map(|time| tokens as f64 / time.as_secs_f64())
+    };
+    let computed = sum(|answer| answer.prompt_ids.len() - answer.cached_tokens);
+    let after = sum(|answer| answer.ids.len().saturating_sub(1));
+    let mut answers = answers.into_iter();
+    let Some(own) = answers.next() else {
+        return GenerateResult::default();
+    };
+    GenerateResult {
+        beside: answers
+            .map(|answer| Beside {
+                ids: answer.ids,
+                text: answer.text,
+            })
+            .collect(),
+        time_to_first_token_ms: first.map(milliseconds),
+        prefill_ms: first.map(milliseconds),
+        decode_ms: decode.map(milliseconds),
+        prefill_tokens_per_second: rate(computed, first),
+        decode_tokens_per_second: rate(after, decode),
+        ..generate_result(gpu, own)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use fewbit_engine::backend::MemoryUse;
 use fewbit_engine::task::answer::{Answer, Question};
+use fewbit_engine::task::batch::BatchGeneration;
 use fewbit_engine::task::forward::{ForwardError, Named};
 use fewbit_engine::task::generate::{Event, FinishReason, GenerateOptions, Generation};
 use fewbit_engine::task::score::TokenScore;
@@ -79,6 +80,21 @@ impl NativeModel {
                 false => model.generate_from(&source, prompt, &options)?,
             };
             pollster::block_on(drive(model, generation, start, &on_progress))
+        })?
+    }
+
+    /// Generates after the ids that `prompts` makes of the model, side by side; the answers come in their order. Their times
+    /// begin together.
+    pub fn generate_batch(
+        &self,
+        prompts: impl FnOnce(&Model) -> Result<Vec<Vec<u32>>, NativeError> + Send + 'static,
+        options: GenerateOptions,
+    ) -> Result<Vec<Generated>, NativeError> {
+        self.call(move |model| {
+            let prompts = prompts(model)?;
+            let start = Instant::now();
+            let batch = model.generate_batch(prompts, &options)?;
+            pollster::block_on(drive_batch(model, batch, start))
         })?
     }
 
@@ -215,18 +231,79 @@ async fn drive(
             break None;
         }
     };
-    Ok(Generated {
-        prompt_ids: generation.prompt_ids().to_vec(),
-        ids: generation.ids().to_vec(),
+    let answer = Answered {
         text,
         finish,
-        cached_tokens: generation.cached_tokens(),
-        timings: Timings {
-            time_to_first_token: first.map(|first| first - start),
-            decode: first
-                .filter(|_| generation.ids().len() > 1)
-                .map(|first| last - first),
-        },
-        memory: model.memory(),
-    })
+        first,
+        last,
+    };
+    Ok(answer.of(&generation, start, model.memory()))
+}
+
+async fn drive_batch(
+    model: &mut Model,
+    mut batch: BatchGeneration,
+    start: Instant,
+) -> Result<Vec<Generated>, NativeError> {
+    let mut answers: Vec<Answered> = (0..batch.rows().len())
+        .map(|_| Answered {
+            text: String::new(),
+            finish: None,
+            first: None,
+            last: start,
+        })
+        .collect();
+    while answers.iter().any(|answer| answer.finish.is_none()) {
+        let events = model.step_batch(&mut batch).await?;
+        let now = Instant::now();
+        for (row, event) in events {
+            let answer = &mut answers[row];
+            match event {
+                Event::Prefill { .. } => {}
+                Event::Token { text, .. } => {
+                    answer.text += &text;
+                    answer.first.get_or_insert(now);
+                    answer.last = now;
+                }
+                Event::Finished { reason, text } => {
+                    answer.text += &text;
+                    answer.finish = Some(reason);
+                }
+            }
+        }
+    }
+    let memory = model.memory();
+    let rows = answers.into_iter().zip(batch.rows());
+    Ok(rows
+        .map(|(answer, generation)| answer.of(generation, start, memory))
+        .collect())
+}
+
+/// What is known of an answer beside its ids.
+struct Answered {
+    text: String,
+    finish: Option<FinishReason>,
+    /// When its first and its last token were there.
+    first: Option<Instant>,
+    last: Instant,
+}
+
+impl Answered {
+    fn of(self, generation: &Generation, start: Instant, memory: MemoryUse) -> Generated {
+        let (first, last) = (self.first, self.last);
+        Generated {
+            prompt_ids: generation.prompt_ids().to_vec(),
+            ids: generation.ids().to_vec(),
+            text: self.text,
+            finish: self.finish,
+            cached_tokens: generation.cached_tokens(),
+            timings: Timings {
+                time_to_first_token: first.map(|first| first - start),
+                decode: first
+                    .filter(|_| generation.ids().len() > 1)
+                    .map(|first| last - first),
+            },
+            memory,
+        }
+    }
 }

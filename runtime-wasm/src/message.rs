@@ -23,6 +23,8 @@ pub(crate) fn write<T: Serialize>(answer: &T) -> Result<String, Fault> {
 pub(crate) enum BackendName {
     Webgpu,
     Webnn,
+    #[serde(rename = "webnn+wasm")]
+    WebnnWasm,
     Wasm,
 }
 
@@ -104,11 +106,11 @@ pub(crate) enum Logprobs {
     Count(usize),
 }
 
-/// A prompt, and how to go on.
+/// Prompts, whose answers are made side by side, and how to go on.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GenerateRequest {
-    pub(crate) prompt: Prompt,
+    pub(crate) prompts: Vec<Prompt>,
     /// What to do with a text.
     pub(crate) instruct: Option<Instruction>,
     pub(crate) max_tokens: Option<usize>,
@@ -167,6 +169,8 @@ impl GenerateRequest {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Token {
+    /// Which of the prompts it goes on from.
+    pub(crate) row: usize,
     pub(crate) text: String,
     pub(crate) id: u32,
     #[serde(skip_serializing_if = "Option::is_none")]

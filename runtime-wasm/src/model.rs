@@ -11,9 +11,10 @@ use fewbit_engine::backend::Activations;
 use fewbit_engine::model::BuildOptions;
 use fewbit_engine::source::ByteSource;
 use fewbit_engine::task::Model;
+use fewbit_engine::task::batch::BatchGeneration;
 use fewbit_engine::task::checkpoint::{CheckpointError, ModelFiles, OpenModel};
 use fewbit_engine::task::forward::Forward;
-use fewbit_engine::task::generate::{Event, GenerateOptions, Generation};
+use fewbit_engine::task::generate::{Event, GenerateOptions};
 use fewbit_engine::task::score::{Scoring, mean_nll};
 use fewbit_wasm_boundary::file::{FileSource, JsFile};
 use fewbit_wasm_boundary::tensor::{self, JsTensor};
@@ -133,17 +134,20 @@ impl JsModel {
         })?)
     }
 
-    /// Prepares an answer; `request` is a `GenerateRequest` as JSON. `source` is what an encoder-decoder reads, by
+    /// Prepares an answer to each prompt; `request` is a `GenerateRequest` as JSON. `source` is what an encoder-decoder reads, by
     /// the names of its encoder's inputs; without tensors, that model reads the prompt.
     pub fn generate(&self, request: &str, source: Vec<JsTensor>) -> Result<JsGeneration, JsValue> {
         let source = tensor::from_js(source).map_err(Fault::from)?;
         let mut request: GenerateRequest = message::parse(request)?;
         let model = self.shared.model.try_borrow().map_err(|_| busy())?;
-        if let (Some(instruction), Prompt::Text { text }) = (&request.instruct, &mut request.prompt)
-        {
-            let instructed = model.instruct(text, instruction).map_err(Fault::from)?;
-            *text = instructed.text;
-            request.max_tokens = request.max_tokens.or(instructed.max_tokens);
+        if let Some(instruction) = &request.instruct {
+            for prompt in &mut request.prompts {
+                if let Prompt::Text { text } = prompt {
+                    let instructed = model.instruct(text, instruction).map_err(Fault::from)?;
+                    *text = instructed.text;
+                    request.max_tokens = request.max_tokens.or(instructed.max_tokens);
+                }
+            }
         }
         let options = GenerateOptions {
             max_tokens: request
@@ -155,21 +159,29 @@ impl JsModel {
         };
         let wants_logprobs = request.wants_logprobs();
         let policy = request.when_full.into();
-        let prompt = request.prompt.into();
-        let ids = model
-            .encode_prompt(&prompt, policy, options.max_tokens, prompt::now())
-            .map_err(Fault::from)?;
-        let generation = match source.is_empty() {
-            true => model.generate(ids, &options),
-            false => model.generate_from(&source, ids, &options),
+        let mut prompts = Vec::new();
+        for prompt in request.prompts {
+            let ids =
+                model.encode_prompt(&prompt.into(), policy, options.max_tokens, prompt::now());
+            prompts.push(ids.map_err(Fault::from)?);
+        }
+        let rows = prompts.len();
+        let batch = match (prompts.pop(), source.is_empty()) {
+            (Some(ids), true) if rows == 1 => model.generate(ids, &options).map(Into::into),
+            (Some(ids), false) if rows == 1 => {
+                model.generate_from(&source, ids, &options).map(Into::into)
+            }
+            (last, _) => {
+                prompts.extend(last);
+                model.generate_batch(prompts, &options)
+            }
         };
-        let generation = generation.map_err(Fault::from)?;
         Ok(JsGeneration {
             shared: self.shared.clone(),
-            generation,
+            batch: batch.map_err(Fault::from)?,
             wants_logprobs,
-            text: String::new(),
-            finish_reason: None,
+            texts: vec![String::new(); rows],
+            finish_reasons: vec![None; rows],
         })
     }
 
@@ -309,88 +321,86 @@ impl JsModel {
     }
 }
 
-/// An answer under way.
+/// Answers under way, side by side.
 #[wasm_bindgen(js_name = Generation)]
 pub struct JsGeneration {
     shared: Rc<Shared>,
-    generation: Generation,
+    batch: BatchGeneration,
     wants_logprobs: bool,
-    text: String,
-    finish_reason: Option<&'static str>,
+    /// Of each row.
+    texts: Vec<String>,
+    finish_reasons: Vec<Option<&'static str>>,
 }
 
 #[wasm_bindgen(js_class = Generation)]
 impl JsGeneration {
-    /// Does one step: a token as JSON, `null` after a part of the prompt, `undefined` at the end.
+    /// Does one step: the rows' tokens as JSON, `null` after a part of the prompts, `undefined` at the end.
     pub async fn next(&mut self) -> Result<JsValue, JsValue> {
-        if self.finish_reason.is_some() {
+        if self.finish_reasons.iter().all(Option::is_some) {
             return Ok(JsValue::UNDEFINED);
         }
         let mut model = self.shared.borrow_mut()?;
-        let (choice, mut text) = match model
-            .step(&mut self.generation)
-            .await
-            .map_err(Fault::from)?
-        {
-            Event::Prefill { .. } => return Ok(JsValue::NULL),
-            Event::Finished { reason, .. } => {
-                self.finish_reason = Some(reason.name());
-                return Ok(JsValue::UNDEFINED);
-            }
-            Event::Token { choice, text } => (choice, text),
-        };
-        // The last token carries what was held back in case it would become a stop text.
-        if self.generation.has_ended()
-            && let Event::Finished { reason, text: rest } = model
-                .step(&mut self.generation)
-                .await
-                .map_err(Fault::from)?
-        {
-            text += &rest;
-            self.finish_reason = Some(reason.name());
-        }
-        self.text += &text;
+        let events = model.step_batch(&mut self.batch).await;
         let tokenizer = model.tokenizer().ok();
         let text_of = |id: u32| {
             tokenizer
                 .and_then(|tokenizer| tokenizer.decode(&[id], false).ok())
                 .unwrap_or_default()
         };
-        let token = message::Token {
-            text,
-            id: choice.id,
-            logprob: self.wants_logprobs.then_some(choice.logprob),
-            top_logprobs: self.wants_logprobs.then(|| {
-                choice
-                    .top
-                    .iter()
-                    .map(|top| Alternative {
-                        id: top.id,
-                        text: text_of(top.id),
-                        logprob: top.logprob,
-                    })
-                    .collect()
-            }),
-        };
-        Ok(message::write(&token)?.into())
+        let mut tokens = Vec::new();
+        for (row, event) in events.map_err(Fault::from)? {
+            let (choice, mut text) = match event {
+                Event::Prefill { .. } => continue,
+                Event::Finished { reason, .. } => {
+                    self.finish_reasons[row] = Some(reason.name());
+                    continue;
+                }
+                Event::Token { choice, text } => (choice, text),
+            };
+            // The last token carries what was held back in case it would become a stop text.
+            if let Some(Event::Finished { reason, text: rest }) = self.batch.finish(row) {
+                text += &rest;
+                self.finish_reasons[row] = Some(reason.name());
+            }
+            self.texts[row] += &text;
+            let top = choice.top.iter().map(|top| Alternative {
+                id: top.id,
+                text: text_of(top.id),
+                logprob: top.logprob,
+            });
+            tokens.push(message::Token {
+                row,
+                text,
+                id: choice.id,
+                logprob: self.wants_logprobs.then_some(choice.logprob),
+                top_logprobs: self.wants_logprobs.then(|| top.collect()),
+            });
+        }
+        match tokens.is_empty() {
+            true => Ok(JsValue::NULL),
+            false => Ok(message::write(&tokens)?.into()),
+        }
     }
 
-    /// The whole answer as JSON, once it has ended.
+    /// The whole answers as JSON, once all have ended.
     pub fn result(&self) -> Result<String, JsValue> {
-        let finish_reason = self
-            .finish_reason
-            .ok_or_else(|| Fault::new("internal", "the answer has not ended"))?;
-        Ok(message::write(&message::GenerateAnswer {
-            text: &self.text,
-            ids: self.generation.ids(),
-            prompt_ids: self.generation.prompt_ids(),
-            finish_reason,
-            usage: message::Usage {
-                prompt_tokens: self.generation.prompt_ids().len(),
-                cached_tokens: self.generation.cached_tokens(),
-                completion_tokens: self.generation.ids().len(),
-            },
-        })?)
+        let mut answers = Vec::new();
+        for (row, generation) in self.batch.rows().iter().enumerate() {
+            let finish_reason = self.finish_reasons[row]
+                .ok_or_else(|| Fault::new("internal", "the answer has not ended"))?;
+            answers.push(message::GenerateAnswer {
+                text: &self.texts[row],
+                ids: generation.ids(),
+                prompt_ids: generation.prompt_ids(),
+                finish_reason,
+                usage: message::Usage {
+                    prompt_tokens: generation.prompt_ids().len(),
+                    cached_tokens: generation.cached_tokens(),
+                    completion_tokens: generation.ids().len(),
+                },
+            });
+        }
+        Ok(message::write(&answers)?)
     }
 }
 

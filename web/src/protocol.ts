@@ -8,6 +8,7 @@ import type { TranscribeOptions, TranscribeResult, TranscriptPart } from "./tran
 import type {
   Activations,
   Backend,
+  BatchToken,
   CacheKind,
   ChatMessage,
   GenerateResult,
@@ -18,7 +19,6 @@ import type {
   SamplingOptions,
   Score,
   TensorData,
-  Token,
   Variant,
   WebnnOptions,
 } from "./types.js";
@@ -94,14 +94,15 @@ export interface Calls {
     event: Progress;
     result: ModelInfo;
   };
+  /** An answer to each prompt, made side by side. */
   generate: {
     args: {
-      readonly prompt: Prompt;
+      readonly prompts: readonly Prompt[];
       readonly options: SamplingOptions & { readonly instruct?: PlainInstruction };
       readonly source: Readonly<Record<string, TensorData>>;
     };
-    event: Token;
-    result: GenerateResult;
+    event: BatchToken;
+    result: readonly GenerateResult[];
   };
   embed: {
     args: { readonly inputs: readonly PlainInput[] };
@@ -128,9 +129,9 @@ export interface Calls {
   tokenize: { args: { readonly prompt: Prompt }; event: never; result: readonly number[] };
   /** A runtime for graphs: which back end it has. */
   openGraphs: {
-    args: { readonly backend: "auto" | Exclude<Backend, "webnn">; readonly assetsUrl: string | null };
+    args: { readonly backend: "auto" | Exclude<Backend, "webnn" | "webnn+wasm">; readonly assetsUrl: string | null };
     event: never;
-    result: Exclude<Backend, "webnn">;
+    result: Exclude<Backend, "webnn" | "webnn+wasm">;
   };
   /** A graph of its bytes: its number. */
   buildGraph: { args: { readonly bytes: Uint8Array }; event: never; result: number };

@@ -33,8 +33,8 @@ export interface ListedFile {
 /** A file of a model: `File` objects are such, and so is `{ name, data }`. */
 export type NamedFile = File | { readonly name: string; readonly data: Blob | ArrayBuffer };
 
-/** Where the model computes. */
-export type Backend = "webgpu" | "webnn" | "wasm";
+/** Where the model computes; `webnn+wasm` is WebNN, and wasm for the operators that the browser's refuses. */
+export type Backend = "webgpu" | "webnn" | "webnn+wasm" | "wasm";
 
 /** Which build of the runtime: plain SIMD, relaxed SIMD, relaxed SIMD with threads, or the one for WebNN. */
 export type Variant = "simd" | "relaxed" | "threads" | "webnn";
@@ -309,6 +309,25 @@ export interface GenerateResult {
 export interface Generation extends AsyncIterable<Token> {
   /** Settles when the answer has ended, whether or not the tokens are iterated. */
   readonly result: Promise<GenerateResult>;
+}
+
+/** A token of one of several answers. */
+export interface BatchToken extends Token {
+  /** Which of the prompts it goes on from. */
+  readonly row: number;
+}
+
+/**
+ * Several answers as they are made side by side. Iterate it once for the tokens, await `result` for the wholes, in the order of
+ * the prompts.
+ *
+ * @example
+ * const answers = model.generateBatch(["Once upon a time", "It was a dark"]);
+ * for await (const { row, text } of answers) show(row, text);
+ */
+export interface BatchGeneration extends AsyncIterable<BatchToken> {
+  /** Settles when all answers have ended, whether or not the tokens are iterated. */
+  readonly result: Promise<readonly GenerateResult[]>;
 }
 
 /** A message of a chat. */

@@ -134,12 +134,12 @@ describe("tasks of a model", () => {
     const { model: translator, close } = model({
       generate: async (args) => {
         asked = args;
-        return { text: "", ids: [], promptIds: [], finishReason: "stop", usage: { promptTokens: 0, cachedTokens: 0, completionTokens: 0 }, timings: { timeToFirstToken: 0, prefill: 0, decode: 0, prefillTokensPerSecond: 0, decodeTokensPerSecond: 0 } };
+        return [{ text: "", ids: [], promptIds: [], finishReason: "stop", usage: { promptTokens: 0, cachedTokens: 0, completionTokens: 0 }, timings: { timeToFirstToken: 0, prefill: 0, decode: 0, prefillTokensPerSecond: 0, decodeTokensPerSecond: 0 } }];
       },
     });
     await translator.translate("How old are you?", { from: "en", to: "de", maxTokens: 9 }).result;
     expect(asked).toEqual({
-      prompt: { kind: "text", text: "How old are you?" },
+      prompts: [{ kind: "text", text: "How old are you?" }],
       options: { maxTokens: 9, instruct: { task: "translate", from: "en", to: "de" } },
       source: {},
     });

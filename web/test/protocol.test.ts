@@ -62,7 +62,7 @@ function endless(seen: { steps: number; stopped: boolean }): Handlers["generate"
         throw new FewbitError("aborted", "stopped");
       }
       seen.steps += 1;
-      emit({ id: seen.steps, text: `${seen.steps} ` });
+      emit({ row: 0, id: seen.steps, text: `${seen.steps} ` });
       await macrotask();
     }
   };
@@ -71,17 +71,17 @@ function endless(seen: { steps: number; stopped: boolean }): Handlers["generate"
 describe("calls", () => {
   it("carry arguments there and results and events back", async () => {
     const { client } = connect({
-      generate: async ({ prompt, options }, { emit }) => {
-        emit({ id: 7, text: "a" });
-        emit({ id: 8, text: "b" });
-        return {
+      generate: async ({ prompts, options }, { emit }) => {
+        prompts.forEach((_, row) => emit({ row, id: 7, text: "a" }));
+        prompts.forEach((_, row) => emit({ row, id: 8, text: "b" }));
+        return prompts.map((prompt) => ({
           text: "ab",
           ids: [7, 8],
           promptIds: prompt.kind === "ids" ? prompt.ids : [],
           finishReason: "length",
           usage: { promptTokens: 2, cachedTokens: 0, completionTokens: options.maxTokens ?? -1 },
           timings: { timeToFirstToken: 1, prefill: 1, decode: 1, prefillTokensPerSecond: 1, decodeTokensPerSecond: 1 },
-        };
+        }));
       },
     });
     const model = new Model(client, INFO);
@@ -89,7 +89,14 @@ describe("calls", () => {
     const tokens: Token[] = [];
     for await (const token of generation) tokens.push(token);
     expect(tokens.map(({ text }) => text).join("")).toBe("ab");
+    expect(tokens[0]).toEqual({ id: 7, text: "a" });
     expect(await generation.result).toMatchObject({ promptIds: [3, 4], usage: { completionTokens: 2 } });
+
+    const batch = model.generateBatch([[1], "two"], { maxTokens: 2 });
+    const rows: number[] = [];
+    for await (const { row } of batch) rows.push(row);
+    expect(rows).toEqual([0, 1, 0, 1]);
+    expect(await batch.result).toMatchObject([{ promptIds: [1] }, { promptIds: [] }]);
   });
 
   it("carry errors with code, message and details", async () => {
@@ -142,26 +149,28 @@ describe("calls", () => {
 
   it("fail with `bad_argument` when an argument cannot be sent", async () => {
     const { client } = connect({});
-    const bad = { prompt: { kind: "text", text: "x" }, options: { stop: (() => {}) as unknown as string }, source: {} } as const;
+    const bad = { prompts: [{ kind: "text", text: "x" }], options: { stop: (() => {}) as unknown as string }, source: {} } as const;
     await expect(client.call("generate", bad)).rejects.toMatchObject({ code: "bad_argument" });
   });
 });
 
 describe("a chat", () => {
-  const answer: Handlers["generate"] = async ({ prompt, options }, { emit }) => {
-    if (prompt.kind !== "chat") throw new FewbitError("bad_argument", "no chat");
+  const answer: Handlers["generate"] = async ({ prompts, options }, { emit }) => {
+    if (prompts[0]?.kind !== "chat") throw new FewbitError("bad_argument", "no chat");
     const logprob = options.logprobs === undefined ? {} : { logprob: -0.5, topLogprobs: [{ id: 1, text: "Hello", logprob: -0.5 }] };
-    emit({ id: 1, text: "Hello", ...logprob });
-    emit({ id: 2, text: "", ...logprob });
-    emit({ id: 3, text: " é", ...logprob });
-    return {
-      text: "Hello é",
-      ids: [1, 2, 3],
-      promptIds: [9],
-      finishReason: options.maxTokens === 3 ? "length" : "stop",
-      usage: { promptTokens: 11, cachedTokens: 4, completionTokens: 3 },
-      timings: { timeToFirstToken: 1, prefill: 1, decode: 1, prefillTokensPerSecond: 1, decodeTokensPerSecond: 1 },
-    };
+    emit({ row: 0, id: 1, text: "Hello", ...logprob });
+    emit({ row: 0, id: 2, text: "", ...logprob });
+    emit({ row: 0, id: 3, text: " é", ...logprob });
+    return [
+      {
+        text: "Hello é",
+        ids: [1, 2, 3],
+        promptIds: [9],
+        finishReason: options.maxTokens === 3 ? "length" : "stop",
+        usage: { promptTokens: 11, cachedTokens: 4, completionTokens: 3 },
+        timings: { timeToFirstToken: 1, prefill: 1, decode: 1, prefillTokensPerSecond: 1, decodeTokensPerSecond: 1 },
+      },
+    ];
   };
   const messages = [{ role: "user", content: [{ type: "text", text: "Hi" }] }] as const;
 

@@ -1,6 +1,6 @@
 //! Several generations at once, as rows of one batch: each step reads the weights once for all of them.
 
-use super::decoder::Decoder;
+use super::decoder::{DecodeError, Decoder};
 use super::generate::{Event, GenerateError, GenerateOptions, Generation};
 use crate::input::tokenizer::Tokenizer;
 
@@ -14,13 +14,16 @@ impl BatchGeneration {
     /// it would have alone, with the seed of `options` plus the row's number.
     ///
     /// # Errors
-    /// As [`Generation::new`], for any of the prompts.
+    /// As [`Generation::new`], for any of the prompts; that there is none.
     pub fn new(
         decoder: &Decoder,
         prompts: Vec<Vec<u32>>,
         options: &GenerateOptions,
     ) -> Result<BatchGeneration, GenerateError> {
         let batch = prompts.len();
+        if batch == 0 {
+            return Err(DecodeError::Empty.into());
+        }
         let rows = prompts.into_iter().enumerate().map(|(row, prompt)| {
             let cached = decoder.reusable(batch, row, &prompt);
             let mut options = options.clone();
@@ -34,6 +37,11 @@ impl BatchGeneration {
 
     pub fn rows(&self) -> &[Generation] {
         &self.rows
+    }
+
+    /// The closing event of a row that has ended, once; without it, [`BatchGeneration::next`] gives it.
+    pub fn finish(&mut self, row: usize) -> Option<Event> {
+        self.rows.get_mut(row)?.finish()
     }
 
     /// Does one run and gives what it did to each row that has not finished, with the row's number.
@@ -56,6 +64,9 @@ impl BatchGeneration {
                 false => Ok(events),
             };
         }
+        if let [row] = self.rows.as_slice() {
+            row.set_source(decoder);
+        }
         let advances = decoder.advance_batch(&contexts).await?;
         for (row, (generation, advance)) in self.rows.iter_mut().zip(advances).enumerate() {
             if let Some(advance) = advance {
@@ -65,5 +76,14 @@ impl BatchGeneration {
         }
         events.sort_by_key(|(row, _)| *row);
         Ok(events)
+    }
+}
+
+/// A batch of one, which may read a source.
+impl From<Generation> for BatchGeneration {
+    fn from(generation: Generation) -> BatchGeneration {
+        BatchGeneration {
+            rows: vec![generation],
+        }
     }
 }

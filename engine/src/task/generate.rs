@@ -192,11 +192,16 @@ impl Generation {
         if let Some(end) = self.finish() {
             return Ok(end);
         }
+        self.set_source(decoder);
+        let advance = decoder.advance(&self.context).await?;
+        self.take(decoder.model(), tokenizer, advance)
+    }
+
+    /// Has an encoder-decoder read this generation's source.
+    pub(super) fn set_source(&self, decoder: &mut Decoder) {
         if let Some(source) = &self.source {
             decoder.set_source(source);
         }
-        let advance = decoder.advance(&self.context).await?;
-        self.take(decoder.model(), tokenizer, advance)
     }
 
     /// What the state has to hold for the next token; `None` where none is to come.

@@ -381,7 +381,7 @@ impl Model {
             Runner::Causal(decoder) if decoder.source_kind().is_none() => {
                 Ok(BatchGeneration::new(decoder, prompts, options)?)
             }
-            _ => Err(self.wrong_kind("generate")),
+            _ => Err(self.wrong_kind("generate from several prompts at once")),
         }
     }
 

@@ -154,13 +154,10 @@ fn work(order: &Order) -> Result<Option<Work>, RunError> {
     let cell = &order.cell;
     let tokens = Length::Tokens(cell.sequence.unwrap_or(128) as usize);
     match cell.task {
-        Task::Generate if cell.batch > 1 => Err(RunError::unsupported(
-            "batch",
-            "a decoder generates one text at a time",
-        )),
         Task::Generate => Ok(Some(Work::Generate {
             prompt: tokens,
             decode: order.decode,
+            batch: cell.batch as usize,
         })),
         Task::Embed => Ok(Some(Work::Embed {
             text: tokens,

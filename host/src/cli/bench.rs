@@ -110,6 +110,7 @@ impl Bench {
             Task::Generate => Work::Generate {
                 prompt: Length::Words(self.words),
                 decode: self.max_tokens,
+                batch: 1,
             },
             Task::Embed => Work::Embed {
                 text: Length::Words(self.words),

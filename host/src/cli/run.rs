@@ -40,7 +40,7 @@ pub(crate) struct Run {
     /// OpenAI-style messages, [{"role": "user", "content": "…"}], as JSON or a file of it.
     #[arg(long, value_name = "JSON|FILE")]
     chat: Option<String>,
-    /// Where to run: native:cpu, native:wgpu, native:ort-cpu and other providers of ONNX Runtime (see `fewbit backends list`), or chrome, shell, firefox, safari, edge with :webgpu, :webnn or :wasm.
+    /// Where to run: native:cpu, native:wgpu, native:ort-cpu and other providers of ONNX Runtime (see `fewbit backends list`), or chrome, shell, firefox, safari, edge with :webgpu, :webnn, :wasm or, WebNN and wasm for what the browser refuses, :webnn+wasm.
     #[arg(long, default_value = "native:cpu")]
     target: Target,
     /// What to do.
@@ -254,6 +254,7 @@ impl Run {
             stop: self.stop.clone(),
             ignore_eos: self.ignore_eos || (self.greedy && plain && !self.stop_at_eos),
             instruct: self.asked.instruct(self.task),
+            beside: vec![],
         };
         let status = Status::new(self.target);
         let json = self.json;

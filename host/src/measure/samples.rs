@@ -21,7 +21,9 @@ impl Samples {
         self.prefill.extend(result.prefill_tokens_per_second);
         self.decode.extend(result.decode_tokens_per_second);
         self.first.extend(result.time_to_first_token_ms);
-        self.tokens.push(result.prompt_ids.len() as f64);
+        // Prompts of a batch are of one length.
+        let prompts = 1 + result.beside.len();
+        self.tokens.push((result.prompt_ids.len() * prompts) as f64);
     }
 
     /// `outside_ms` is what the caller measured, for a target that tells no time.

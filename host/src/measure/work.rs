@@ -20,8 +20,12 @@ legal inheritor of the Norland estate, and the person to whom he intended to beq
 /// What a repeat computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// A prompt is read, and so many tokens are decoded after it.
-    Generate { prompt: Length, decode: usize },
+    /// So many prompts are read together, and so many tokens are decoded after each.
+    Generate {
+        prompt: Length,
+        decode: usize,
+        batch: usize,
+    },
     /// So many texts together.
     Embed { text: Length, batch: usize },
     /// The recording of the references.
@@ -49,6 +53,7 @@ impl Work {
             Work::Generate {
                 prompt: Length::Tokens(tokens),
                 decode,
+                batch,
             } => {
                 let score = ScoreJob {
                     // A word has a token at least; scoring gives the ids without cutting them.
@@ -60,6 +65,7 @@ impl Work {
                 Ok(Work::Generate {
                     prompt: Length::Ids(ids),
                     decode: *decode,
+                    batch: *batch,
                 })
             }
             Work::Embed {
@@ -84,15 +90,23 @@ impl Work {
         let began = Instant::now();
         let outside = |began: Instant| began.elapsed().as_secs_f64() * 1e3;
         match self {
-            Work::Generate { prompt, decode } => {
-                let prompt = match prompt {
-                    Length::Words(words) | Length::Tokens(words) => {
-                        Prompt::Text(text(number, *words))
+            Work::Generate {
+                prompt,
+                decode,
+                batch,
+            } => {
+                let mut prompts = (0..*batch).map(|row| {
+                    let number = number * *batch as u32 + row as u32;
+                    match prompt {
+                        Length::Words(words) | Length::Tokens(words) => {
+                            Prompt::Text(text(number, *words))
+                        }
+                        Length::Ids(ids) => Prompt::Ids(turned(ids, number)),
                     }
-                    Length::Ids(ids) => Prompt::Ids(turned(ids, number)),
-                };
+                });
                 let job = GenerateJob {
-                    prompt,
+                    prompt: prompts.next().unwrap_or(Prompt::Ids(Vec::new())),
+                    beside: prompts.collect(),
                     source: Default::default(),
                     max_tokens: *decode,
                     sampling: Sampling::greedy(),

@@ -185,6 +185,7 @@ impl FolderReference {
                 stop: vec![],
                 ignore_eos: true,
                 instruct: None,
+                beside: vec![],
             };
             let ids = runner.generate(&job, &|_| {}).await?.ids;
             findings

@@ -255,6 +255,7 @@ impl Continuation {
             stop: vec![],
             ignore_eos: true,
             instruct: None,
+            beside: vec![],
         };
         let generated = runner.generate(&job, &|_| {}).await?;
         let name = format!("prompt_ids {i}");

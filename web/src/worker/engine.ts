@@ -4,12 +4,12 @@
 import type { Hasher } from "../cache/hash.js";
 import { FewbitError, throwIfAborted } from "../error.js";
 import type { PlainLoadOptions, Prompt } from "../protocol.js";
-import type { Backend, GenerateResult, ModelInfo, Score, TensorData, Token, Variant } from "../types.js";
+import type { Backend, BatchToken, GenerateResult, ModelInfo, Score, TensorData, Variant } from "../types.js";
 import { type AdapterFinding, contextInfo, findAdapter } from "./adapter.js";
 import { fetchFiles } from "./files.js";
 import { Media } from "./media.js";
 import { isOnnx, openOnnx } from "./onnx.js";
-import { loadRuntime, type LoadedRuntime, type NamedTensor, type Runtime, type RuntimeModel, variantsFor, type WasmFeatures, wasmFeatures } from "./runtime.js";
+import { loadRuntime, type LoadedRuntime, type NamedTensor, type Runtime, type RuntimeModel, usesWebnn, variantsFor, type WasmFeatures, wasmFeatures } from "./runtime.js";
 import { type CallContext, type Handlers, macrotask, Turnstile } from "./server.js";
 import { answer, embed } from "./tasks.js";
 import { type Pool, startPool } from "./threads.js";
@@ -34,7 +34,7 @@ type RuntimeInfo = Pick<
   | "features"
 > & { readonly threads: number; readonly device: string };
 
-/** What `RuntimeGeneration.result` tells. */
+/** What `RuntimeGeneration.result` tells of each answer. */
 type RuntimeResult = Omit<GenerateResult, "timings">;
 
 interface Loaded {
@@ -127,7 +127,7 @@ export function createHandlers(): Omit<Handlers, "openGraphs" | "buildGraph" | "
         name: files.name,
         backend,
         reason,
-        adapter: backend === "webnn" ? await contextInfo(device, options.webnn) : finding.adapter,
+        adapter: usesWebnn(backend) ? await contextInfo(device, options.webnn) : finding.adapter,
         variant,
         threads: { asked: threads, got, reason: got === threads ? threadsReason : whyFewer(backend, variant, pool, features) },
         cache: files.cache,
@@ -136,10 +136,10 @@ export function createHandlers(): Omit<Handlers, "openGraphs" | "buildGraph" | "
       };
     },
 
-    generate: ({ prompt, options, source }, context) =>
+    generate: ({ prompts, options, source }, context) =>
       inTurn(context.signal, ({ model }) => {
         const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
-        return generate(model, JSON.stringify({ prompt, ...options, seed }), source, context);
+        return generate(model, JSON.stringify({ prompts, ...options, seed }), source, context);
       }),
 
     embed: ({ inputs }, context) =>
@@ -211,36 +211,41 @@ async function generate(
   request: string,
   source: Readonly<Record<string, TensorData>>,
   { emit, signal }: CallContext<"generate">,
-): Promise<GenerateResult> {
+): Promise<GenerateResult[]> {
   const start = performance.now();
   const generation = model.generate(request, named(source));
+  /** Of each row, when its first and last token were there. */
+  const times: { first: number; last: number }[] = [];
   try {
-    let first = start;
-    let last = start;
     for (;;) {
       throwIfAborted(signal);
-      const token = await generation.next();
-      if (token === undefined) break;
-      if (token !== null) {
-        last = performance.now();
-        if (first === start) first = last;
-        emit(JSON.parse(token) as Token);
+      const tokens = await generation.next();
+      if (tokens === undefined) break;
+      if (tokens !== null) {
+        const now = performance.now();
+        for (const token of JSON.parse(tokens) as BatchToken[]) {
+          times[token.row] = { first: times[token.row]?.first ?? now, last: now };
+          emit(token);
+        }
       }
       await macrotask();
     }
-    const result = JSON.parse(generation.result()) as RuntimeResult;
-    const computed = result.usage.promptTokens - result.usage.cachedTokens;
-    const after = result.usage.completionTokens - 1;
-    return {
-      ...result,
-      timings: {
-        timeToFirstToken: first - start,
-        prefill: first - start,
-        decode: last - first,
-        prefillTokensPerSecond: first > start ? (computed * 1000) / (first - start) : 0,
-        decodeTokensPerSecond: after > 0 && last > first ? (after * 1000) / (last - first) : 0,
-      },
-    };
+    const results = JSON.parse(generation.result()) as RuntimeResult[];
+    return results.map((result, row) => {
+      const { first, last } = times[row] ?? { first: start, last: start };
+      const computed = result.usage.promptTokens - result.usage.cachedTokens;
+      const after = result.usage.completionTokens - 1;
+      return {
+        ...result,
+        timings: {
+          timeToFirstToken: first - start,
+          prefill: first - start,
+          decode: last - first,
+          prefillTokensPerSecond: first > start ? (computed * 1000) / (first - start) : 0,
+          decodeTokensPerSecond: after > 0 && last > first ? (after * 1000) / (last - first) : 0,
+        },
+      };
+    });
   } finally {
     generation.free();
   }
@@ -248,7 +253,7 @@ async function generate(
 
 /** One token from nothing: pipelines are compiled while the page still shows that it loads, not in the first answer. */
 async function warmUp(model: RuntimeModel): Promise<void> {
-  const generation = model.generate(JSON.stringify({ prompt: { kind: "ids", ids: [0] }, maxTokens: 1, ignoreEos: true }), []);
+  const generation = model.generate(JSON.stringify({ prompts: [{ kind: "ids", ids: [0] }], maxTokens: 1, ignoreEos: true }), []);
   try {
     while ((await generation.next()) !== undefined) await macrotask();
   } finally {
@@ -267,7 +272,7 @@ function pauseFor(signal: AbortSignal): () => Promise<void> {
 /** WebGPU where the adapter is hardware, else wasm; what was asked for by name is taken or fails. */
 export function chooseBackend(asked: "auto" | Backend, finding: AdapterFinding): [Backend, string] {
   const { adapter } = finding;
-  if (asked === "wasm" || asked === "webnn") return [asked, "asked for"];
+  if (asked === "wasm" || usesWebnn(asked)) return [asked, "asked for"];
   if (asked === "webgpu") {
     if (!adapter) throw new FewbitError("unavailable", finding.reason);
     return ["webgpu", adapter.software === true ? "asked for, although the adapter is software" : "asked for"];
@@ -288,7 +293,7 @@ function threadsFor({ threads }: PlainLoadOptions): [number, string] {
 
 function whyFewer(backend: Backend, variant: Variant, pool: Pool, { threadsReason, relaxed }: WasmFeatures): string {
   if (backend === "webgpu") return "the GPU computes";
-  if (backend === "webnn") return "the browser's WebNN computes";
+  if (usesWebnn(backend)) return "the browser's WebNN computes";
   if (variant === "threads") return pool.reason || "the pool is smaller";
   if (threadsReason) return threadsReason;
   return relaxed ? `the ${variant} build has one thread` : "threads come with relaxed SIMD, which this browser has not";

@@ -32,7 +32,7 @@ export function graphHandlers(): GraphCalls {
   return {
     async openGraphs({ backend, assetsUrl }, { signal }) {
       const finding = await findAdapter();
-      const [chosen] = chooseBackend(backend, finding) as [Exclude<Backend, "webnn">, string];
+      const [chosen] = chooseBackend(backend, finding) as [Exclude<Backend, "webnn" | "webnn+wasm">, string];
       const { runtime } = await loadRuntime(variantsFor(wasmFeatures(), null, 1, chosen), assetsUrl, signal, () => {});
       const request = JSON.stringify({
         backend: chosen,

@@ -57,9 +57,9 @@ export interface RuntimeModel {
   free(): void;
 }
 
-/** An answer that is made step by step. */
+/** Answers that are made step by step, side by side. */
 export interface RuntimeGeneration {
-  /** One step: a token as JSON, `null` after a part of the prompt, `undefined` at the end. */
+  /** One step: the tokens that it made as JSON, `null` where it made none, `undefined` at the end. */
   next(): Promise<string | null | undefined>;
   result(): string;
   free(): void;
@@ -169,13 +169,18 @@ function whyNoThreads(validates: boolean): string {
   }
 }
 
+/** Whether the browser's WebNN computes, if need be with something beside it. */
+export function usesWebnn(backend: "auto" | Backend): backend is "webnn" | "webnn+wasm" {
+  return backend === "webnn" || backend === "webnn+wasm";
+}
+
 /** The builds that this browser takes, best first. */
 export function variantsFor(features: WasmFeatures, wanted: Variant | null, threads: number, backend: Backend): Variant[] {
   if (!features.simd) throw new FewbitError("unsupported", "this browser's WebAssembly has no SIMD");
-  if (wanted !== null && (wanted === "webnn") !== (backend === "webnn")) {
+  if (wanted !== null && (wanted === "webnn") !== usesWebnn(backend)) {
     throw new FewbitError("bad_argument", `wasm variant ${wanted} has no back end ${backend}`);
   }
-  if (backend === "webnn") return ["webnn"];
+  if (usesWebnn(backend)) return ["webnn"];
   const takes: Variant[] = [];
   if (features.threads && features.relaxed && threads > 1) takes.push("threads");
   if (features.relaxed) takes.push("relaxed");

@@ -152,6 +152,7 @@ impl Answered {
             stop: vec![],
             ignore_eos: true,
             instruct: None,
+            beside: vec![],
         }
     }
 
