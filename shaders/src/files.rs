@@ -1,11 +1,11 @@
-//! The shader files, carried in the program.
+//! The shader files, carried in the program as `build.rs` leaves them.
 
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
         /// A shader file's text by its name.
         pub(crate) fn find(name: &str) -> Option<&'static str> {
             match name {
-                $($name => Some(include_str!(concat!("../wgsl/", $name))),)*
+                $($name => Some(include_str!(concat!(env!("OUT_DIR"), "/", $name))),)*
                 _ => None,
             }
         }
