@@ -154,14 +154,14 @@ async fn what_webnn_refuses_runs_beside_it_where_asked_for() -> Result<()> {
     session.goto(&base).await?;
     let x = [0.5_f32, -1.0, 2.0, 0.0, 0.25, -30.0];
     let script = "
-      const file = { name: 'atan.onnx', data: Uint8Array.from(input.bytes).buffer };
-      const x = { type: 'f32', shape: [2, 3], data: Float32Array.from(input.x) };
+      const file = new File([Uint8Array.from(input.bytes)], 'atan.onnx');
+      const x = { type: 'f32', shape: [2, 3], data: new Uint8Array(Float32Array.from(input.x).buffer) };
       const told = {};
       for (const backend of ['webnn', 'webnn+wasm']) {
         try {
           const model = await load(file, { backend });
           const { y } = await model.forward({ x });
-          told[backend] = { y: [...y.data], backend: model.info.backend, device: model.info.adapter?.name };
+          told[backend] = { y: [...new Float32Array(y.data.slice().buffer)], backend: model.info.backend, device: model.info.adapter?.name };
           model.dispose();
         } catch (error) { told[backend] = { error: `${error.code}: ${error.message}` }; }
       }
